@@ -1,0 +1,10 @@
+"""The time loops that must be fast: recurrences, scans, convolutions; each has a naive twin in tests/reference.py.
+
+Knows nothing about layers, taps or states: tensors in, tensors out. Everything is differentiable.
+"""
+
+from unrolled.kernels.convolution import dilated_causal_convolution
+from unrolled.kernels.recurrence import Weights, elman, gru, lstm
+from unrolled.kernels.scan import linear_scan
+
+__all__ = ["Weights", "dilated_causal_convolution", "elman", "gru", "linear_scan", "lstm"]

@@ -1,0 +1,80 @@
+"""The long short-term memory.
+
+    i_t = sigmoid(W_ii x_t + b_ii + W_hi h_(t-1) + b_hi)            input gate
+    f_t = sigmoid(W_if x_t + b_if + W_hf h_(t-1) + b_hf)            forget gate
+    g_t = tanh   (W_ig x_t + b_ig + W_hg h_(t-1) + b_hg)            candidate
+    o_t = sigmoid(W_io x_t + b_io + W_ho h_(t-1) + b_ho)            output gate
+    c_t = f_t * c_(t-1) + i_t * g_t                                 cell
+    h_t = o_t * tanh(c_t)                                           hidden
+
+Units, in this order: `input_gate` (i), `forget_gate` (f), `candidate` (g), `output_gate` (o), `cell` (c),
+`hidden` (h). State: h and c. Gates are stacked i, f, g, o in the weights.
+Source: Hochreiter and Schmidhuber 1997; forget gate: Gers, Schmidhuber and Cummins 2000. Equal to torch.nn.LSTM.
+
+Knows nothing about other families. Shapes: B batch, T time, D width, N = D units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.kernels import linear_scan, lstm
+from unrolled.models.recurrent import RecurrentLayer, show
+from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig(LayerConfig):
+    """`forget_bias` is where the forget gates start (Jozefowicz et al. 2015: 1 lets memory last at first)."""
+
+    forget_bias: float = 1.0
+
+    def build(self, width: int, index: int) -> tuple[Layer, ...]:  # noqa: ARG002
+        """Return the one branch of the layer."""
+        return (LSTM(width, self.forget_bias),)
+
+
+class LSTM(RecurrentLayer):
+    """One LSTM layer."""
+
+    gates = 4
+    state_names = ("hidden", "cell")
+
+    def __init__(self, width: int, forget_bias: float = 1.0) -> None:
+        super().__init__(width)
+        with torch.no_grad():
+            self.bias_ih[width : 2 * width] = forget_bias
+            self.bias_hh[width : 2 * width] = 0.0
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """The gates, the candidate, the cells and the hidden units."""
+        names = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
+        return dict.fromkeys(names, self.width)
+
+    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return all hidden states and the last state."""
+        hidden_BTN, hidden, cell = lstm(x_BTD, state["hidden"], state["cell"], self.weights)
+        return hidden_BTN, {"hidden": hidden, "cell": cell}
+
+    def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
+        """Return the state after one step."""
+        pre_BG = input_BG + F.linear(state["hidden"], self.weight_hh, self.bias_hh)
+        i, f, g, o = pre_BG.chunk(4, dim=-1)
+        i = show(tap, "input_gate", i.sigmoid())
+        f = show(tap, "forget_gate", f.sigmoid())
+        g = show(tap, "candidate", g.tanh())
+        o = show(tap, "output_gate", o.sigmoid())
+        cell = show(tap, "cell", f * state["cell"] + i * g)
+        return {"hidden": show(tap, "hidden", o * cell.tanh()), "cell": cell}
+
+    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:
+        """Return every group of units over time; the cells follow from the gates by a linear scan."""
+        pre_BTG = F.linear(x_BTD, self.weight_ih, self.bias_ih) + self._recurrent_products(hidden_BTN, state)
+        i, f, g, o = pre_BTG.chunk(4, dim=-1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        cell = linear_scan(f, i * g, state["cell"].to(f.dtype))
+        return {"input_gate": i, "forget_gate": f, "candidate": g, "output_gate": o, "cell": cell, "hidden": hidden_BTN}

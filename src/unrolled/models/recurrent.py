@@ -1,0 +1,92 @@
+"""What the three classic recurrent layers share: their weights, and one step-by-step loop for editing taps.
+
+Knows nothing about any one of their equations: each family gives its own.
+
+Shapes: B batch, T time, D inputs, N units, G gates.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unrolled.kernels import Weights
+from unrolled.models.sequence_model import Layer, State, Tap, no_memory, untouched
+
+
+class RecurrentLayer(Layer):
+    """A layer of N = D units whose next state depends on its last one through a full matrix.
+
+    Parameters carry torch.nn's names and layout (`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, gates stacked),
+    so that weights can be copied to and from `nn.RNN`, `nn.GRU` and `nn.LSTM`.
+    """
+
+    gates: int
+    state_names: tuple[str, ...]
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        bound = width**-0.5
+        for name, shape in (
+            ("weight_ih", (self.gates * width, width)),
+            ("weight_hh", (self.gates * width, width)),
+            ("bias_ih", (self.gates * width,)),
+            ("bias_hh", (self.gates * width,)),
+        ):
+            self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+
+    @property
+    def weights(self) -> Weights:
+        """The four parameters in the order of torch.nn."""
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+
+    def initial_state(self, batch: int) -> State:
+        """Return zeros for every state."""
+        return {name: no_memory(batch, self.width, like=self.weight_hh) for name in self.state_names}
+
+    def forward(
+        self, x_BTD: Float[Tensor, "B T D"], state: State, tap: Tap = untouched
+    ) -> tuple[Float[Tensor, "B T N"], State]:
+        """Run the fast kernel, or, where a tap edits, one step at a time."""
+        if any(tap.edits(name) for name in self.units):
+            return self._step_by_step(x_BTD, state, tap)
+        hidden_BTN, after = self.run(x_BTD, state)
+        after = {name: value.to(state[name].dtype) for name, value in after.items()}
+        if any(tap.watches(name) for name in self.units):
+            for name, value_BTN in self.reveal(x_BTD, hidden_BTN, state).items():
+                if tap.watches(name):
+                    tap(name, value_BTN)
+        return hidden_BTN, after
+
+    @abstractmethod
+    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return all hidden states and the last state, by the fast kernel."""
+
+    @abstractmethod
+    def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
+        """Return the state after one step; `input_BG` is W_ih x + b_ih. Every unit goes through `show`."""
+
+    @abstractmethod
+    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:
+        """Return every group of units over time, computed at once from the known hidden states."""
+
+    def _step_by_step(self, x_BTD: Tensor, state: State, tap: Tap) -> tuple[Tensor, State]:
+        inputs_BTG = nn.functional.linear(x_BTD, self.weight_ih, self.bias_ih)
+        hidden: list[Tensor] = []
+        for t in range(x_BTD.shape[1]):
+            state = self.step(inputs_BTG[:, t], state, tap)
+            hidden.append(state["hidden"])
+        return torch.stack(hidden, dim=1), state
+
+    def _recurrent_products(self, hidden_BTN: Tensor, state: State) -> Tensor:
+        """Return W_hh h_(t-1) + b_hh for every step, all at once: the hidden states are known."""
+        before_BTN = torch.cat([state["hidden"][:, None].to(hidden_BTN.dtype), hidden_BTN[:, :-1]], dim=1)
+        return nn.functional.linear(before_BTN, self.weight_hh, self.bias_hh)
+
+
+def show(tap: Tap, name: str, value_BN: Tensor) -> Tensor:
+    """Show one step of a group of units to a tap and return the values to use."""
+    return tap(name, value_BN[:, None])[:, 0] if tap.watches(name) else value_BN

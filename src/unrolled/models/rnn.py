@@ -1,0 +1,53 @@
+"""The Elman network.
+
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+
+Units: `hidden` (h). State: h. Source: Elman 1990, "Finding structure in time". Equal to torch.nn.RNN.
+
+Knows nothing about other families. Shapes: B batch, T time, D width, N = D units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.kernels import elman
+from unrolled.models.recurrent import RecurrentLayer, show
+from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNConfig(LayerConfig):
+    """An Elman layer needs no options: it has as many units as the stack is wide."""
+
+    def build(self, width: int, index: int) -> tuple[Layer, ...]:  # noqa: ARG002
+        """Return the one branch of the layer."""
+        return (RNN(width),)
+
+
+class RNN(RecurrentLayer):
+    """One Elman layer."""
+
+    gates = 1
+    state_names = ("hidden",)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """The hidden units."""
+        return {"hidden": self.width}
+
+    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return all hidden states and the last state."""
+        hidden_BTN, last = elman(x_BTD, state["hidden"], self.weights)
+        return hidden_BTN, {"hidden": last}
+
+    def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
+        """Return the state after one step."""
+        pre_BN = input_BG + F.linear(state["hidden"], self.weight_hh, self.bias_hh)
+        return {"hidden": show(tap, "hidden", pre_BN.tanh())}
+
+    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Return the hidden units over time."""
+        return {"hidden": hidden_BTN}

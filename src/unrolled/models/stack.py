@@ -1,0 +1,102 @@
+"""The one language model: embedding, residual stream with a norm before each branch, readout; composes layers.
+
+Knows nothing about any family: it is handed layers and numbers them.
+
+    x = embed(token)
+    for each branch:   x = x + layer(norm(x))        (residual, pre-norm; Xiong et al. 2020, arXiv 2002.04745)
+                   or  x = layer(x)                  (plain: the stack of 2015)
+    logits = readout(norm(x))
+
+Shapes: B batch, T time, V vocabulary, D width, N units.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unrolled.errors import ConfigError
+from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, under, untouched
+
+EMBEDDING_STD = 0.5
+READOUT_STD = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """The frame around the layers.
+
+    `width` is D, the length of the vectors between layers. `plain` leaves out residual connections and norms, as
+    the models of 2015 did. `dropout` is the probability of dropping an element of the embedding and of each
+    branch's output while training (Zaremba et al. 2014, arXiv 1409.2329: never between time steps).
+    """
+
+    width: int
+    plain: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= 65536:
+            raise ConfigError(expected="a width of 1 to 65536", received=str(self.width), remedy="change --width")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(expected="a dropout from 0 to below 1", received=str(self.dropout), remedy="change it")
+
+
+class Stack(SequenceModel):
+    """Layers in a residual stream; `layers` holds the branches of each layer, in order."""
+
+    def __init__(self, vocab_size: int, config: StackConfig, layers: Sequence[tuple[Layer, ...]]) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.config = config
+        self.embedding = nn.Embedding(vocab_size, config.width)
+        self.branches = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        self._prefixes: list[str] = []
+        for number, layer in enumerate(layers):
+            for branch in layer:
+                self.branches.append(branch)
+                self.norms.append(nn.Identity() if config.plain else nn.RMSNorm(config.width, eps=1e-6))
+                self._prefixes.append(f"layer{number}.")
+        self.final_norm = nn.Identity() if config.plain else nn.RMSNorm(config.width, eps=1e-6)
+        self.dropout = nn.Dropout(config.dropout)
+        self.readout = nn.Linear(config.width, vocab_size)
+        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        nn.init.normal_(self.readout.weight, std=READOUT_STD)
+        nn.init.zeros_(self.readout.bias)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Name and size of every group of units, `layer0.hidden` first."""
+        return {
+            prefix + name: size
+            for prefix, branch in zip(self._prefixes, self.branches, strict=True)
+            for name, size in branch.units.items()
+        }
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state of `batch` streams of which nothing was read yet: zeros."""
+        return {
+            prefix + name: value
+            for prefix, branch in zip(self._prefixes, self.branches, strict=True)
+            for name, value in branch.initial_state(batch).items()
+        }
+
+    def forward(
+        self, tokens_BT: Int[Tensor, "B T"], state: State | None = None, *, tap: Tap = untouched
+    ) -> tuple[Float[Tensor, "B T V"], State]:
+        """Read T >= 0 tokens from `state` on; return the logits after each one and the state after the last."""
+        if state is None:
+            state = self.initial_state(tokens_BT.shape[0])
+        if tokens_BT.shape[1] == 0:
+            return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
+        x_BTD = self.dropout(self.embedding(tokens_BT))
+        after: dict[str, Tensor] = {}
+        for prefix, norm, branch in zip(self._prefixes, self.norms, self.branches, strict=True):
+            mine = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
+            y_BTD = self.dropout(y_BTD)
+            x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
+            after.update({prefix + name: value for name, value in mine.items()})
+        return self.readout(self.final_norm(x_BTD)), after
