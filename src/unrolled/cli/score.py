@@ -1,0 +1,85 @@
+"""`unrolled score`: how well a trained model predicts a text.
+
+Knows nothing about how texts are scored: it parses, calls and prints.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from unrolled.cli.console import Voice
+from unrolled.cli.options import Switch
+from unrolled.errors import TextError
+
+
+def score(
+    run: Path,
+    *texts: str,
+    part: Literal["all", "train", "valid", "test"] | None = None,
+    protocol: str = "carried",
+    lanes: int | None = None,
+    encoding: str | None = None,
+    split: Annotated[str | None, Parameter(name="--split")] = None,
+    json: Switch = False,
+) -> int:
+    """Score a text under a trained model, in bits and nats per character and bits per byte.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    texts
+        As for `unrolled train`; without one, the text that the run was trained on.
+    part
+        Which part of the text (default: test for the run's own text, all for another one).
+    protocol
+        carried (state carried through the whole part) or reset:256 (cold start every 256 characters).
+    lanes
+        How many places of the part are read side by side under carried; 1 is exact and slow.
+    encoding
+        How the files are encoded (default: as the run was told).
+    split
+        Fractions for the parts (default: the run's own).
+    json
+        Print one JSON line.
+    """
+    from unrolled.cli.reading import read
+    from unrolled.laboratory import open_run
+    from unrolled.text.corpus import parse_split
+    from unrolled.training.evaluation import Protocol, evaluate
+    from unrolled.training.experiment import read_config
+
+    voice = Voice(as_json=json)
+    chosen = Protocol.parse(protocol)
+    opened = open_run(run)
+    _, _, options = read_config(opened.config)
+    if encoding is not None:
+        options = replace(options, encoding=encoding)
+    if split is not None:
+        options = replace(options, split=parse_split(split))
+    corpus = read(voice, texts or opened.config["text"]["sources"], options, opened.vocabulary)
+    own = vars(corpus.fingerprint) == opened.config["text"]["fingerprint"]
+    if not texts and not own:
+        voice.note("the text has changed since this run was trained on it: its parts may overlap with what was learned")
+    part = part or ("test" if own else "all")
+    ids = corpus.part(part)
+    if len(ids) < 2:
+        raise TextError(
+            expected=f"a {part} part of at least 2 characters", received=f"{len(ids)}", remedy="choose another --part"
+        )
+    size = corpus.utf8_bytes
+    result = evaluate(
+        opened.model, ids, chosen, utf8_bytes=sum(size.values()) if part == "all" else size[part], lanes=lanes
+    )
+    if json:
+        voice.result({**result.to_json(), "part": part, "run": str(run)})
+        return 0
+    voice.say(f"{result.bits_per_char:.4f} bits per character", style="bold")
+    voice.say(f"{result.nats_per_char:.4f} nats per character, {result.bits_per_byte:.4f} bits per byte")
+    own_part = " of the run's own text" if own else ""
+    voice.say(f"over {result.chars:,} characters: part {part}{own_part}, protocol {result.protocol}")
+    if result.unknown:
+        voice.note(f"{result.unknown:,} of them the model has never seen: they are scored as its unknown symbol")
+    return 0

@@ -1,0 +1,117 @@
+"""The Python API in three verbs: train a text, open a run, use it.
+
+Knows nothing about terminals; the command line is made of the same pieces.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import UnrolledError
+from unrolled.models import SequenceModel, State, Tap, untouched
+from unrolled.sampling import SamplingOptions, stream
+from unrolled.text.corpus import Corpus, TextOptions
+from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.evaluation import Protocol, Score, evaluate
+from unrolled.training.events import Event
+from unrolled.training.experiment import begin, finish, load_weights, read_config
+from unrolled.training.loop import train as training_events
+from unrolled.training.measure import default_device
+from unrolled.training.recipe import Request, make_plan
+from unrolled.training.run_folder import RunFolder
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its vocabulary, ready to write, to score and to be watched."""
+
+    path: Path
+    model: SequenceModel
+    vocabulary: Vocabulary
+    config: dict[str, Any]
+
+    def write(self, prompt: str = "\n", *, seed: int = 1, tap: Tap = untouched, **options: Any) -> Iterator[str]:
+        """Yield what the model writes after `prompt`, piece by piece, for ever; options as in `SamplingOptions`.
+
+        Characters that the model has never seen are read as the unknown symbol.
+        """
+        decoder = self.vocabulary.decoder()
+        for symbol in stream(self.model, self.vocabulary.encode(prompt), SamplingOptions(**options), seed=seed, tap=tap):
+            if piece := decoder.feed(symbol):
+                yield piece
+
+    def sample(self, prompt: str = "\n", length: int = 500, *, seed: int = 1, **options: Any) -> str:
+        """Return `length` characters that the model writes after `prompt`; options as in `SamplingOptions`."""
+        return "".join(islice(self.write(prompt, seed=seed, **options), length))
+
+    def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried") -> Score:
+        """Score a part of a text (`train`, `valid`, `test` or `all`); it must be encoded with this vocabulary."""
+        ids, size = corpus.part(part), corpus.utf8_bytes
+        utf8_bytes = sum(size.values()) if part == "all" else size[part]
+        return evaluate(self.model, ids, Protocol.parse(protocol), utf8_bytes=utf8_bytes)
+
+    def read(self, text: str, state: State | None = None, *, tap: Tap = untouched) -> tuple[Tensor, State]:
+        """Read a text; return the log-probabilities (T, V) in nats of what follows each character, and the state."""
+        tokens_1T = torch.from_numpy(self.vocabulary.encode(text).astype(np.int64))[None].to(_device(self.model))
+        with torch.inference_mode():
+            logits_1TV, state = self.model(tokens_1T, state, tap=tap)
+        return logits_1TV[0].log_softmax(-1), state
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder (or a shared one) with its best weights. Raises RunError in one line when it cannot."""
+    folder = RunFolder.open(path)
+    model_config, _, _ = read_config(folder.config)
+    vocabulary = Vocabulary.from_json(folder.vocabulary)
+    model = model_config.build(vocabulary.size)
+    load_weights(model, folder.weights(), str(path))
+    return Run(folder.path, model.to(default_device()).eval(), vocabulary, folder.config)
+
+
+def train(
+    corpus: Corpus,
+    *,
+    run: str | Path | None = None,
+    text: TextOptions | None = None,
+    listen: Callable[[Event], object] = lambda _: None,
+    **request: Any,
+) -> Run:
+    """Train a model on a text and return it; every event is told to `listen`, nothing is printed.
+
+    `request` holds the fields of `Request`: `minutes=3`, `steps=500`, `family="gru"`, `params=1_000_000`, ...
+    `text` are the options that the corpus was read with, to be kept with the run. The run folder is
+    `run`, or a new one under `runs/`. Raises UnrolledError subclasses.
+    """
+    wanted = Request(**request)
+    plan = make_plan(wanted, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
+    path = Path(run) if run is not None else new_run_path(corpus.sources, wanted)
+    experiment = begin(corpus, text or TextOptions(), plan, str(path))
+    with experiment.folder.lock():
+        for event in training_events(experiment.training, experiment.folder):
+            listen(event)
+        finish(experiment)
+    return open_run(path)
+
+
+def new_run_path(sources: Sequence[str], request: Request, runs: Path = RUNS) -> Path:
+    """Return a path under `runs` that is free: the text's name, the family, and a number if need be."""
+    stem = Path(sources[0]).stem if len(sources) == 1 else f"{len(sources)}-texts"
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "text"
+    kind = request.family if request.layers is None else "hybrid"
+    for number in range(1, 100_000):
+        path = runs / (f"{stem}-{kind}" if number == 1 else f"{stem}-{kind}-{number}")
+        if not path.exists():
+            return path
+    raise UnrolledError(expected=f"a free name under {runs}", received="100000 runs", remedy="give one with --run")
+
+
+def _device(model: SequenceModel) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,112 @@
+"""Next-character distributions, and streams of characters drawn from them.
+
+Knows nothing about families, training or files: it sees a sequence model through the contract alone.
+
+One uniform number is drawn per character and looked up in the cumulative distribution, so that two models (or one
+model with and without an edited unit) can be sampled from the same random numbers, and a sample depends on model,
+prompt, options and seed alone.
+
+Shapes: T time, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import ConfigError
+from unrolled.models.sequence_model import SequenceModel, State, Tap, untouched
+
+UNKNOWN = 0
+"""The id of the unknown symbol: read, but never written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How to draw: `temperature` divides the logits (0 takes the likeliest), then `top_k` keeps the k likeliest,
+    then `top_p` keeps the smallest set whose probability reaches p (Holtzman et al. 2020, arXiv 1904.09751).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 100.0:
+            raise ConfigError(
+                expected="a temperature from 0 to 100", received=str(self.temperature), remedy="0.5 to 1.2 is usual"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(expected="--top-k of at least 1", received=str(self.top_k), remedy="raise it")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(expected="--top-p in (0, 1]", received=str(self.top_p), remedy="0.9 is usual")
+
+
+def distribution(logits_V: np.ndarray, options: SamplingOptions) -> np.ndarray:
+    """Return the probabilities (V,) in float64 from which the next symbol is drawn; the unknown symbol has none."""
+    logits = logits_V.astype(np.float64)
+    logits[UNKNOWN] = -np.inf
+    if options.temperature == 0.0:
+        return np.eye(1, len(logits), int(logits.argmax()))[0]
+    weights = np.exp((logits - logits.max()) / options.temperature)
+    if options.top_k is not None and options.top_k < len(weights):
+        weights[np.argsort(-weights, kind="stable")[options.top_k :]] = 0.0
+    probabilities = weights / weights.sum()
+    if options.top_p is not None:
+        order = np.argsort(-probabilities, kind="stable")
+        before = np.cumsum(probabilities[order]) - probabilities[order]
+        probabilities[order[before >= options.top_p]] = 0.0
+        probabilities /= probabilities.sum()
+    return probabilities
+
+
+def draw(probabilities_V: np.ndarray, uniform: float) -> int:
+    """Return the symbol at which the cumulative distribution passes `uniform`, a number in [0, 1)."""
+    cumulative = np.cumsum(probabilities_V)
+    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    return min(index, int(np.flatnonzero(probabilities_V)[-1]))
+
+
+@dataclass
+class Reader:
+    """A model in the middle of a text: what it remembers and what it expects next.
+
+    `state` is a value: keep an old one and assign it back to go back, copy it to fork.
+    """
+
+    model: SequenceModel
+    tap: Tap = untouched
+    state: State | None = None
+    logits_V: np.ndarray | None = field(default=None, init=False)
+
+    def read(self, ids: Sequence[int] | np.ndarray) -> None:
+        """Read symbols, T of them at once."""
+        if len(ids) == 0:
+            return
+        device = next(self.model.parameters()).device
+        tokens_1T = torch.as_tensor(np.asarray(ids, dtype=np.int64), device=device)[None]
+        with torch.inference_mode():
+            logits_1TV, self.state = self.model(tokens_1T, self.state, tap=self.tap)
+        last: Tensor = logits_1TV[0, -1]
+        self.logits_V = last.float().cpu().numpy()
+
+
+def stream(
+    model: SequenceModel, prompt: Sequence[int] | np.ndarray, options: SamplingOptions, *, seed: int, tap: Tap = untouched
+) -> Iterator[int]:
+    """Read the prompt (at least one symbol), then yield one symbol after another, for ever.
+
+    The model must be in evaluation mode.
+    """
+    if len(prompt) == 0:
+        raise ConfigError(expected="a prompt of at least one character", received="none", remedy="give a prompt")
+    reader = Reader(model, tap)
+    reader.read(prompt)
+    uniforms = np.random.Generator(np.random.PCG64(seed))
+    while True:
+        assert reader.logits_V is not None
+        symbol = draw(distribution(reader.logits_V, options), uniforms.random())
+        yield symbol
+        reader.read([symbol])

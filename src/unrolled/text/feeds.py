@@ -1,0 +1,156 @@
+"""The kinds of text that a corpus is made of: files, a built-in text, a string.
+
+Each says what identifies it and pours itself, part by part, into provisional ids. Knows nothing about vocabularies or
+caches.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from unrolled.errors import TextError
+from unrolled.text.builtin import assign, documents
+from unrolled.text.options import TextOptions, part_bounds
+from unrolled.text.reading import Fingerprint, Hasher, Progress, Remarks, TextReader, take_fingerprint
+from unrolled.text.sources import Source
+from unrolled.text.tokens import ProvisionalIds
+
+Bounds = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Poured:
+    """What is known once a text has been read: its fingerprint, where its parts lie, what reading changed."""
+
+    fingerprint: Fingerprint
+    bounds: Bounds
+    remarks: Remarks = field(default_factory=Remarks)
+
+
+class Feed(Protocol):
+    """A text that can be read, twice if need be."""
+
+    names: tuple[str, ...]
+
+    def size(self) -> int:
+        """Return the raw size in bytes."""
+        ...
+
+    def status(self) -> str | None:
+        """Return what changes whenever a file is written to, None where there is no such thing."""
+        ...
+
+    def fingerprint(self, progress: Progress | None) -> Fingerprint:
+        """Read the raw bytes and return their fingerprint."""
+        ...
+
+    def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
+        """Append the whole text to `ids`, the parts in order."""
+        ...
+
+
+class FileFeed:
+    """Files read one after the other; the parts are contiguous."""
+
+    def __init__(self, files: Sequence[Source], names: tuple[str, ...], options: TextOptions) -> None:
+        self.names = names
+        self._files = files
+        self._options = options
+
+    def size(self) -> int:
+        """Return the raw size of all files in bytes."""
+        return sum(file.stat().st_size for file in self._files)
+
+    def status(self) -> str | None:
+        """Return a digest of path, size, time and inode of each file; None for stdin, which is always new."""
+        if any(file.path is None for file in self._files):
+            return None
+        found = [(str(Path(file.name).absolute()), file.stat()) for file in self._files]
+        facts = [(path, status.st_size, status.st_mtime_ns, status.st_ino) for path, status in found]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def fingerprint(self, progress: Progress | None) -> Fingerprint:
+        """Hash the raw bytes."""
+        return take_fingerprint(self._files, progress)
+
+    def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
+        """Decode the files into `ids`."""
+        options = self._options
+        reader = TextReader(self._files, options.encoding, as_bytes=options.as_bytes, progress=progress)
+        for chunk in reader:
+            ids.add(chunk)
+        return Poured(reader.fingerprint, part_bounds(ids.length, options.split), reader.remarks)
+
+
+class BuiltinFeed:
+    """A built-in text; the parts are made of whole documents."""
+
+    def __init__(self, name: str, options: TextOptions) -> None:
+        self.names = (f"builtin:{name}",)
+        self._documents = documents(name)
+        self._options = options
+
+    def size(self) -> int:
+        """Return the size of all documents in bytes of UTF-8."""
+        return sum(len(text.encode()) for _, text in self._documents)
+
+    def status(self) -> str | None:
+        """Return None: it is quicker to look than to ask."""
+        return None
+
+    def fingerprint(self, progress: Progress | None) -> Fingerprint:
+        """Hash the documents, whatever the split."""
+        raw = "".join(text for _, text in self._documents).encode()
+        if progress:
+            progress(len(raw), len(raw))
+        return _fingerprint_of(raw)
+
+    def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
+        """Append the documents to `ids`, those of each part together."""
+        bounds = [0]
+        for part in assign(self._documents, self._options.split):
+            text = "".join(text for _, text in part)
+            ids.add(text if not self._options.as_bytes else text.encode().decode("latin-1"))
+            bounds.append(ids.length)
+        return Poured(self.fingerprint(progress), tuple(bounds))
+
+
+class StringFeed:
+    """A string in memory, taken as it is; the parts are contiguous."""
+
+    def __init__(self, text: str, options: TextOptions) -> None:
+        if not text:
+            raise TextError(expected="a text", received="an empty string", remedy="give at least a few sentences")
+        self.names = ("a string",)
+        self._raw = text.encode("utf-8", "surrogatepass")
+        self._text = self._raw.decode("latin-1") if options.as_bytes else text
+        self._options = options
+
+    def size(self) -> int:
+        """Return the size in bytes of UTF-8."""
+        return len(self._raw)
+
+    def status(self) -> str | None:
+        """Return None: a string has no file."""
+        return None
+
+    def fingerprint(self, progress: Progress | None) -> Fingerprint:
+        """Hash the UTF-8."""
+        if progress:
+            progress(len(self._raw), len(self._raw))
+        return _fingerprint_of(self._raw)
+
+    def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
+        """Append the string to `ids`."""
+        ids.add(self._text)
+        return Poured(self.fingerprint(progress), part_bounds(ids.length, self._options.split))
+
+
+def _fingerprint_of(raw: bytes) -> Fingerprint:
+    hasher = Hasher()
+    hasher.update(raw)
+    hasher.end_file()
+    return hasher.fingerprint()

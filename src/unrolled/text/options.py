@@ -1,0 +1,80 @@
+"""Say how a text is read and split into parts.
+
+Knows nothing about files or vocabularies.
+"""
+
+import math
+from dataclasses import dataclass
+
+from unrolled.errors import ConfigError
+from unrolled.text.encoding import checked_encoding
+
+PART_NAMES = ("train", "valid", "test")
+
+Split = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How a text is read: `split` are the fractions of (train, valid, test).
+
+    Characters that occur fewer than `min_count` times in the training part become the unknown symbol. `as_bytes`
+    reads every byte as a symbol, losslessly; `encoding` and `min_count` then mean nothing.
+
+    Raises:
+        ConfigError: a split that is no split, `min_count` below 1.
+        TextError: an unknown encoding.
+    """
+
+    split: Split = (0.9, 0.05, 0.05)
+    encoding: str = "utf-8"
+    as_bytes: bool = False
+    min_count: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "split", checked_split(self.split))
+        object.__setattr__(self, "encoding", checked_encoding(self.encoding))
+        if self.min_count < 1:
+            raise ConfigError(
+                expected="a minimum count of at least 1", received=str(self.min_count), remedy="use 1 to keep all"
+            )
+
+
+def parse_split(text: str) -> Split:
+    """Return the split written as "0.9,0.05,0.05". Raises ConfigError when it is none."""
+    try:
+        return checked_split([float(number) for number in text.split(",")])
+    except ValueError:
+        raise _no_split(repr(text)) from None
+
+
+def checked_split(split: list[float] | tuple[float, ...]) -> Split:
+    """Return three fractions that sum to one, the first above zero. Raises ConfigError when they do not."""
+    fractions = tuple(float(fraction) for fraction in split)
+    if (
+        len(fractions) != 3
+        or not math.isclose(sum(fractions), 1, abs_tol=1e-6)
+        or min(fractions) < 0
+        or not fractions[0]
+    ):
+        raise _no_split(",".join(f"{fraction:g}" for fraction in fractions))
+    return fractions
+
+
+def part_bounds(length: int, split: Split) -> tuple[int, int, int, int]:
+    """Return where the parts of a contiguous stream of `length` characters start and end."""
+    train = round(length * split[0])
+    valid = round(length * (split[0] + split[1]))
+    if not split[2]:
+        valid = length
+    if not split[1]:
+        train = valid = length if not split[2] else train
+    return 0, train, valid, length
+
+
+def _no_split(received: str) -> ConfigError:
+    return ConfigError(
+        expected="three fractions of the text (train, valid, test) that sum to 1, the first above 0",
+        received=received,
+        remedy="write for example 0.9,0.05,0.05",
+    )

@@ -1,0 +1,185 @@
+"""How well a model predicts a whole part of a text, in nats and bits per character, under a named protocol.
+
+Knows nothing about families: it sees a sequence model through the contract alone.
+
+`carried`: the state is carried through the whole part. So that this takes minutes and not hours, the part is cut
+into lanes that run side by side; every lane but the first warms its state up on the `WARM_UP` characters before it.
+For models with a bounded view shorter than that this is exact; what it changes for recurrent ones is measured in
+docs/results/protocols.md. `lanes=1` is exact always.
+`reset:N`: cold start every N characters; every character but the part's first is predicted once.
+
+Shapes: B lanes, T time, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.errors import ConfigError, TextError
+from unrolled.models.sequence_model import SequenceModel, State
+
+WARM_UP = 1024
+LANE_CHARACTERS = 3 * WARM_UP
+MAX_LANES = 64
+BLOCK_CHARACTERS = 8192
+"""Characters per forward pass, all lanes together."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """`carried` (`reset` is 0) or `reset:N`."""
+
+    reset: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Protocol":
+        """Read `carried` or `reset:N`; anything else raises ConfigError."""
+        name, _, number = text.partition(":")
+        if name == "carried" and not number:
+            return cls()
+        if name == "reset" and number.isdecimal() and 1 <= int(number) <= 1_000_000:
+            return cls(int(number))
+        raise ConfigError(
+            expected="a protocol: carried, or reset:N with N from 1 to 1000000",
+            received=repr(text),
+            remedy="for example reset:256",
+        )
+
+    def __str__(self) -> str:
+        return f"reset:{self.reset}" if self.reset else "carried"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a part cost: `nats` in total over `chars` predicted characters, which are `utf8_bytes` bytes."""
+
+    nats: float
+    chars: int
+    utf8_bytes: int
+    protocol: Protocol
+    unknown: int = 0
+
+    @property
+    def nats_per_char(self) -> float:
+        """Cross-entropy in nats per character."""
+        return self.nats / self.chars
+
+    @property
+    def bits_per_char(self) -> float:
+        """Cross-entropy in bits per character."""
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Cross-entropy in bits per byte of the text in UTF-8."""
+        return self.nats / math.log(2) / self.utf8_bytes
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers under their public names."""
+        return {
+            "bits_per_char": self.bits_per_char,
+            "nats_per_char": self.nats_per_char,
+            "bits_per_byte": self.bits_per_byte,
+            "chars": self.chars,
+            "protocol": str(self.protocol),
+            "unknown_chars": self.unknown,
+        }
+
+
+def evaluate(
+    model: SequenceModel,
+    ids: np.ndarray,
+    protocol: Protocol,
+    *,
+    utf8_bytes: int | None = None,
+    lanes: int | None = None,
+) -> Score:
+    """Score every character of `ids` but the first; the model is used as it is (dtype, autocast) in eval mode.
+
+    `utf8_bytes` is the size of the whole part (default: one byte per character); `lanes` overrides how many lanes
+    `carried` runs side by side. Raises TextError when there is nothing to predict.
+    """
+    if len(ids) < 2:
+        raise TextError(
+            expected="at least 2 characters to score", received=f"{len(ids)}", remedy="give a longer text or part"
+        )
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            pieces = _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes)
+            nats = math.fsum(pieces)
+    finally:
+        model.train(was_training)
+    return Score(
+        nats=nats,
+        chars=len(ids) - 1,
+        utf8_bytes=len(ids) if utf8_bytes is None else utf8_bytes,
+        protocol=protocol,
+        unknown=int(sum(int((ids[start : start + 1 << 20] == 0).sum()) for start in range(0, len(ids), 1 << 20))),
+    )
+
+
+def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[float]:
+    predicted = len(ids) - 1
+    wanted = min(MAX_LANES, predicted // LANE_CHARACTERS) if lanes is None else min(lanes, predicted // WARM_UP)
+    count = max(1, wanted)
+    length = -(-predicted // count)
+    starts = [lane * length for lane in range(count) if lane * length < predicted]
+    state = _warmed(model, ids, starts)
+    block = max(1, BLOCK_CHARACTERS // len(starts))
+    for offset in range(0, length, block):
+        time = min(block, length - offset)
+        taken = np.stack([_slice(ids, start + offset, time + 1) for start in starts])
+        # The last lane may end early: what lies behind the text's end is -1 and costs nothing.
+        nats, state = _nats(model, taken, state)
+        yield nats
+
+
+def _warmed(model: SequenceModel, ids: np.ndarray, starts: list[int]) -> State | None:
+    if len(starts) == 1:
+        return None
+    first = model.initial_state(1)
+    before = np.stack([_slice(ids, start - WARM_UP, WARM_UP) for start in starts[1:]])
+    state: State | None = None
+    block = max(1, BLOCK_CHARACTERS // len(before))
+    for offset in range(0, WARM_UP, block):
+        _, state = model(_tensor(model, before[:, offset : offset + block]), state)
+    assert state is not None
+    return {name: torch.cat([first[name].to(value.dtype), value]) for name, value in state.items()}
+
+
+def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[float]:
+    predicted = len(ids) - 1
+    rows = max(1, BLOCK_CHARACTERS // window)
+    for first in range(0, predicted, rows * window):
+        starts = range(first, min(first + rows * window, predicted), window)
+        taken = np.stack([_slice(ids, start, min(window, predicted - first) + 1) for start in starts])
+        yield _nats(model, taken, None)[0]
+
+
+def _slice(ids: np.ndarray, start: int, length: int) -> np.ndarray:
+    """Return `length` ids from `start` on, -1 behind the end."""
+    found = ids[start : start + length].astype(np.int64)
+    return np.pad(found, (0, length - len(found)), constant_values=-1)
+
+
+def _nats(model: SequenceModel, taken: np.ndarray, state: State | None) -> tuple[float, State]:
+    tokens = _tensor(model, taken)
+    logits_BTV, state = model(tokens[:, :-1].clamp(min=0), state)
+    losses = F.cross_entropy(
+        logits_BTV.flatten(0, 1).float() if logits_BTV.dtype != torch.float64 else logits_BTV.flatten(0, 1),
+        tokens[:, 1:].flatten(),
+        ignore_index=-1,
+        reduction="none",
+    )
+    return losses.sum(dtype=torch.float64).item(), state
+
+
+def _tensor(model: SequenceModel, ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(ids)).to(next(model.parameters()).device)

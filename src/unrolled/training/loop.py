@@ -1,0 +1,295 @@
+"""The training loop: a generator of events that prints nothing.
+
+Knows nothing about families, terminals or signals: the caller says when to stop, and where to save.
+
+Randomness is a function of seed and step, and everything else that decides the future is in `Training.tensors` and
+`Training.counters`; so a run that is stopped and resumed makes the same bytes as one that was not.
+
+Shapes: B lanes, T unrolled steps, V vocabulary.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.errors import TrainingError
+from unrolled.models.sequence_model import SequenceModel, State, detached
+from unrolled.sampling import SamplingOptions, stream
+from unrolled.text.lanes import Lanes
+from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.config import TrainingConfig
+from unrolled.training.evaluation import Protocol, Score, evaluate
+from unrolled.training.events import Evaluated, Event, Progressed, SaveFailed, Saved, Skipped, Stopped, Wrote
+from unrolled.training.run_folder import RunFolder
+
+MAX_SKIPPED = 10
+"""So many steps in a row without a finite loss, and training stops."""
+SAMPLE_CHARACTERS = 320
+SAMPLE_TEMPERATURE = 0.8
+REPORT_SECONDS = 0.4
+
+
+@dataclass
+class Counters:
+    """The numbers, beside the tensors, that decide the future of a run."""
+
+    step: int = 0
+    position: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best_bits: float | None = None
+    looks: int = 0
+    looks_since_best: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Training:
+    """A model in the middle of its training: all that `train` changes."""
+
+    model: SequenceModel
+    config: TrainingConfig
+    vocabulary: Vocabulary
+    train_ids: np.ndarray
+    valid_ids: np.ndarray
+    counters: Counters = field(default_factory=Counters)
+    state: State | None = None
+    optimizer: torch.optim.AdamW = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        decayed = [p for name, p in named if p.dim() > 1 and "embedding" not in name]
+        others = [p for name, p in named if p.dim() <= 1 or "embedding" in name]
+        self._names = {id(p): name for name, p in named}
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=self.config.rate,
+            betas=(0.9, self.config.beta2),
+            fused=True,
+        )
+        if self.state is None:
+            self.state = self.model.initial_state(self.config.lanes)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return, by name, every tensor but the weights that decides the future: moments and the lanes' memory."""
+        assert self.state is not None
+        found = {f"lanes.{name}": value for name, value in self.state.items()}
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                for name, value in self.optimizer.state.get(parameter, {}).items():
+                    found[f"{name}.{self._names[id(parameter)]}"] = value
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, object]) -> None:
+        """Put back what `tensors` and `counters` held when a checkpoint was written."""
+        self.counters = Counters(**counters)  # type: ignore[arg-type]
+        self.state = {
+            name.removeprefix("lanes."): value for name, value in tensors.items() if name.startswith("lanes.")
+        }
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                name = self._names[id(parameter)]
+                kept = {
+                    kind: tensors[f"{kind}.{name}"]
+                    for kind in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{kind}.{name}" in tensors
+                }
+                if kept:
+                    self.optimizer.state[parameter] = kept
+
+
+def train(
+    training: Training, folder: RunFolder | None = None, *, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Train from where `training` stands to its last step, telling what happens.
+
+    `should_stop` is asked after every step; when it says yes, everything is saved and the generator ends with
+    `Stopped("interrupted")`. With a `folder`, checkpoints, metrics and samples go there. Raises TrainingError when
+    the loss is not finite `MAX_SKIPPED` times in a row; the last checkpoint is then as good as it was.
+    """
+    config, counters = training.config, training.counters
+    lanes = Lanes(training.train_ids, config.lanes, config.unroll)
+    clock = _Clock(counters.seconds)
+    if counters.looks == 0:
+        yield from _look(training, folder, clock)
+    last_report = clock.seconds
+    chars = 0
+    while counters.step < config.steps:
+        problem = update(training, lanes)
+        chars += config.lanes * config.unroll
+        if problem is not None:
+            yield Skipped(counters.step, problem, counters.skipped_in_a_row, counters.skipped)
+            _give_up_when_it_repeats(training, problem)
+        seconds = clock.seconds
+        if seconds - last_report >= REPORT_SECONDS:
+            yield _progress(training, chars / (seconds - last_report), clock)
+            last_report, chars = clock.seconds, 0
+        due = counters.step % config.evaluate_every == 0 or counters.step == config.steps
+        if due:
+            if chars:
+                yield _progress(training, chars / max(1e-9, clock.seconds - last_report), clock)
+            yield from _look(training, folder, clock)
+            last_report, chars = clock.seconds, 0
+            if config.patience and counters.looks_since_best >= config.patience:
+                yield Stopped(counters.step, "no longer improving", clock.seconds)
+                return
+        if counters.step < config.steps and should_stop():
+            if not due:
+                counters.seconds = clock.seconds
+                yield from _save(training, folder)
+            yield Stopped(counters.step, "interrupted", clock.seconds)
+            return
+    yield Stopped(counters.step, "finished", clock.seconds)
+
+
+class _Clock:
+    """Seconds of training, those before a resumption included."""
+
+    def __init__(self, before: float) -> None:
+        self._start = time.perf_counter() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+
+def update(training: Training, lanes: Lanes) -> str | None:
+    """Make one update of the weights, or say why it was skipped."""
+    config, counters = training.config, training.counters
+    torch.manual_seed(_mixed(config.seed, counters.step))
+    training.model.train()
+    device = next(training.model.parameters()).device
+    inputs_BT, targets_BT = (torch.from_numpy(ids).to(device) for ids in lanes.batch(counters.position))
+    for group in training.optimizer.param_groups:
+        group["lr"] = config.rate_at(counters.step)
+    with autocast(training.model, config.precision):
+        logits_BTV, state = training.model(inputs_BT, training.state)
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+    value = loss.item()
+    counters.step += 1
+    counters.position = lanes.next(counters.position)
+    problem = None if math.isfinite(value) else f"the loss was {value}"
+    if problem is None and not math.isfinite(norm.item()):
+        problem = f"the gradient's norm was {norm.item()}"
+    if problem is not None:
+        training.optimizer.zero_grad(set_to_none=True)
+        training.state = training.model.initial_state(config.lanes)
+        counters.skipped += 1
+        counters.skipped_in_a_row += 1
+        return problem
+    training.optimizer.step()
+    training.state = detached(state)
+    counters.skipped_in_a_row = 0
+    counters.loss_sum += value
+    counters.loss_count += 1
+    return None
+
+
+def _give_up_when_it_repeats(training: Training, problem: str) -> None:
+    counters = training.counters
+    if counters.skipped_in_a_row >= MAX_SKIPPED:
+        raise TrainingError(
+            expected="a finite loss and gradient",
+            received=f"{counters.skipped_in_a_row} steps in a row, up to step {counters.step}, where {problem}",
+            remedy=f"train again with a lower --rate than {training.config.rate:g}; the last checkpoint is good",
+        )
+
+
+def _progress(training: Training, speed: float, clock: _Clock) -> Progressed:
+    counters = training.counters
+    bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else math.nan
+    return Progressed(counters.step, bits, speed, training.config.rate_at(counters.step - 1), clock.seconds)
+
+
+def _look(training: Training, folder: RunFolder | None, clock: _Clock) -> Iterator[Event]:
+    """Score the validation part, let the model write, report and save."""
+    counters = training.counters
+    train_bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else None
+    counters.loss_sum, counters.loss_count = 0.0, 0
+    counters.looks += 1
+    score = None
+    if len(training.valid_ids) >= 2:
+        with autocast(training.model, training.config.precision):
+            score = evaluate(training.model, training.valid_ids[: training.config.evaluate_chars], Protocol())
+        best = counters.best_bits is None or score.bits_per_char < counters.best_bits
+        counters.best_bits = score.bits_per_char if best else counters.best_bits
+        counters.looks_since_best = 0 if best else counters.looks_since_best + 1
+        yield Evaluated(counters.step, score, best)
+    text = _write(training)
+    yield Wrote(counters.step, text, SAMPLE_TEMPERATURE)
+    counters.seconds = clock.seconds
+    if folder is not None:
+        try:
+            folder.append_metric(_metric(training, train_bits, score))
+            folder.append_sample({"step": counters.step, "temperature": SAMPLE_TEMPERATURE, "text": text})
+        except TrainingError as problem:
+            yield SaveFailed(counters.step, str(problem))
+            return
+    yield from _save(training, folder, score)
+
+
+def _metric(training: Training, train_bits: float | None, score: Score | None) -> dict[str, object]:
+    counters = training.counters
+    return {
+        "step": counters.step,
+        "chars": counters.step * training.config.lanes * training.config.unroll,
+        "train_bits_per_char": train_bits,
+        "valid_bits_per_char": None if score is None else score.bits_per_char,
+        "rate": training.config.rate_at(counters.step),
+        "skipped": counters.skipped,
+        "seconds": round(counters.seconds, 3),
+    }
+
+
+def _save(training: Training, folder: RunFolder | None, score: Score | None = None) -> Iterator[Event]:
+    if folder is None:
+        return
+    counters = training.counters
+    state: dict[str, object] = {"counters": asdict(counters)}
+    if score is not None:
+        state["valid"] = score.to_json()
+    try:
+        path = folder.save(
+            counters.step, model=dict(training.model.state_dict()), optimizer=training.tensors(), state=state
+        )
+    except TrainingError as problem:
+        yield SaveFailed(counters.step, str(problem))
+    else:
+        yield Saved(counters.step, path)
+
+
+def _write(training: Training) -> str:
+    """Let the model write a passage from a newline on; the same seed at every step shows what changed."""
+    vocabulary, was_training = training.vocabulary, training.model.training
+    prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
+    training.model.eval()
+    ids = stream(
+        training.model, prompt, SamplingOptions(temperature=SAMPLE_TEMPERATURE), seed=training.config.seed
+    )
+    text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
+    training.model.train(was_training)
+    return text
+
+
+def autocast(model: SequenceModel, precision: str) -> AbstractContextManager[object]:
+    """Return the context in which a model computes at this precision."""
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _mixed(seed: int, step: int) -> int:
+    """Return a seed of its own for each step: distinct for distinct steps, unrelated for neighbouring ones."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,212 @@
+"""From a budget to a model and a training configuration: nobody needs to know hyperparameters.
+
+Knows nothing about files or terminals. The table is measured: docs/results/recipes.md says how and on what.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from unrolled.errors import ConfigError
+from unrolled.models import ModelConfig, StackConfig, parameter_count, parse_layers, width_for
+from unrolled.models.config import family_named
+from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.config import TrainingConfig
+from unrolled.training.measure import faster_precision, seconds_per_step
+
+DEFAULT_MINUTES = 3.0
+LOOKS = 20
+LOOK_SHARE = 0.08
+"""At most this share of the time goes into scoring, samples and checkpoints while training."""
+LOOK_OVERHEAD_SECONDS = 0.35
+PATIENCE = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asks for; None leaves the choice to the recipe.
+
+    At most one of `minutes`, `steps` and `chars` is the budget (default: 3 minutes); at most one of `params` and
+    `width` is the size; `layers` is a pattern and overrides `family`.
+    """
+
+    family: str = "lstm"
+    layers: str | None = None
+    minutes: float | None = None
+    steps: int | None = None
+    chars: int | None = None
+    params: int | None = None
+    width: int | None = None
+    plain: bool = False
+    dropout: float | None = None
+    lanes: int | None = None
+    unroll: int | None = None
+    rate: float | None = None
+    warm_up: int | None = None
+    weight_decay: float | None = None
+    beta2: float | None = None
+    clip: float | None = None
+    evaluate_every: int | None = None
+    patience: int | None = None
+    precision: str | None = None
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for one, names in (("budget", ("minutes", "steps", "chars")), ("size", ("params", "width"))):
+            given = [name for name in names if getattr(self, name) is not None]
+            if len(given) > 1:
+                raise ConfigError(
+                    expected=f"one {one}",
+                    received=" and ".join(f"--{name}" for name in given),
+                    remedy="leave all but one out",
+                )
+        if self.minutes is not None and not 0 < self.minutes <= 100_000:
+            raise ConfigError(
+                expected="minutes above 0 and up to 100000", received=str(self.minutes), remedy="change --minutes"
+            )
+        if self.chars is not None and self.chars < 1:
+            raise ConfigError(expected="--chars of at least 1", received=str(self.chars), remedy="raise it")
+        if self.width is not None and self.width < 1:
+            raise ConfigError(expected="--width of at least 1", received=str(self.width), remedy="raise it")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured good choice for about so many minutes."""
+
+    minutes: float
+    layers: str
+    width: int
+    lanes: int
+    unroll: int
+    rate: float
+
+
+RECIPES: dict[str, tuple[Row, ...]] = {
+    "rnn": (Row(1, "rnn*2", 256, 32, 64, 2e-3), Row(10, "rnn*3", 384, 32, 64, 1.5e-3)),
+    "lstm": (
+        Row(0.5, "lstm*2", 192, 32, 64, 6e-3),
+        Row(1, "lstm*2", 256, 32, 64, 5e-3),
+        Row(3, "lstm*2", 320, 32, 64, 4e-3),
+        Row(10, "lstm*2", 448, 32, 96, 3e-3),
+        Row(30, "lstm*2", 512, 48, 128, 2.5e-3),
+    ),
+    "gru": (
+        Row(0.5, "gru*2", 192, 32, 64, 5e-3),
+        Row(1, "gru*2", 256, 32, 64, 4e-3),
+        Row(3, "gru*2", 320, 32, 64, 3e-3),
+        Row(10, "gru*2", 448, 32, 96, 2.5e-3),
+    ),
+    "mingru": (Row(1, "mingru*3", 256, 32, 64, 4e-3), Row(10, "mingru*4", 384, 32, 128, 3e-3)),
+    "tcn": (Row(1, "tcn*5", 192, 32, 64, 3e-3), Row(10, "tcn*6", 256, 32, 128, 2e-3)),
+    "wavenet": (Row(1, "wavenet*7", 192, 32, 64, 4e-3), Row(10, "wavenet*8", 320, 32, 128, 3e-3)),
+    "transformer": (
+        Row(1, "transformer(heads=4,window=64)*4", 128, 32, 64, 3e-3),
+        Row(10, "transformer(heads=4,window=128)*4", 256, 16, 128, 2e-3),
+    ),
+}
+OTHER = (Row(1, "", 192, 32, 64, 3e-3), Row(10, "", 320, 32, 96, 2e-3))
+"""For layer patterns and for families that the table does not know."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be trained: everything is decided, the number of steps too."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    parameters: int
+    seconds: float | None
+    faster: float
+    expected_bits: float | None = None
+
+    @property
+    def characters(self) -> int:
+        """How many characters training reads."""
+        return self.training.steps * self.training.lanes * self.training.unroll
+
+
+def make_plan(request: Request, vocabulary: Vocabulary, train_chars: int, valid_chars: int) -> Plan:
+    """Turn a request into a plan, measuring this machine for a few seconds.
+
+    `train_chars` and `valid_chars` are the sizes of the text's parts. Raises ConfigError.
+    """
+    family_named(request.family)
+    minutes = request.minutes if request.minutes is not None else DEFAULT_MINUTES
+    row = _row(request, minutes)
+    layers = parse_layers(request.layers or row.layers or f"{request.family}*2")
+    stack = StackConfig(width=1, plain=request.plain, dropout=request.dropout or 0.0)
+    if request.params is not None:
+        width = width_for(layers, stack, vocabulary.size, request.params)
+    else:
+        width = request.width or row.width
+    model = ModelConfig(stack=replace(stack, width=width), layers=layers)
+    lanes, unroll = _lanes_that_fit(request, row, train_chars)
+    config = TrainingConfig(steps=1, lanes=lanes, unroll=unroll, rate=row.rate, patience=PATIENCE, seed=request.seed)
+    chosen = {
+        field.name: value
+        for field in fields(TrainingConfig)
+        if field.name not in ("steps", "lanes", "unroll", "seed")
+        and (value := getattr(request, field.name, None)) is not None
+    }
+    config = replace(config, **chosen)
+    return _with_steps(request, minutes, model, config, vocabulary, valid_chars)
+
+
+def _row(request: Request, minutes: float) -> Row:
+    rows = OTHER if request.layers else RECIPES.get(request.family, OTHER)
+    return min(rows, key=lambda row: max(row.minutes / minutes, minutes / row.minutes))
+
+
+def _lanes_that_fit(request: Request, row: Row, train_chars: int) -> tuple[int, int]:
+    """Shrink lanes, then steps, until a batch is at most a quarter of a small text; what was asked for is kept."""
+    lanes, unroll = request.lanes or row.lanes, request.unroll or row.unroll
+    while request.lanes is None and lanes > 1 and lanes * unroll * 4 > train_chars:
+        lanes //= 2
+    while request.unroll is None and unroll > 8 and lanes * unroll * 4 > train_chars:
+        unroll //= 2
+    return lanes, unroll
+
+
+def _with_steps(
+    request: Request,
+    minutes: float,
+    model: ModelConfig,
+    config: TrainingConfig,
+    vocabulary: Vocabulary,
+    valid_chars: int,
+) -> Plan:
+    faster = 1.0
+    if request.steps == 0:
+        seconds = None
+    elif request.precision is None:
+        precision, seconds, faster = faster_precision(model, vocabulary, config)
+        config = replace(config, precision=precision)
+    else:
+        seconds = seconds_per_step(model, vocabulary, config)
+    per_step = config.lanes * config.unroll
+    if request.steps is not None:
+        steps = request.steps
+    elif request.chars is not None:
+        steps = -(-request.chars // per_step)
+    else:
+        assert seconds is not None
+        steps = max(1, int(minutes * 60 / seconds))
+    looks = LOOKS
+    total = None
+    if seconds is not None:
+        speed = 2.5 * per_step / seconds
+        look = min(valid_chars, config.evaluate_chars) / speed + LOOK_OVERHEAD_SECONDS
+        looks = max(2, min(LOOKS, int(LOOK_SHARE * steps * seconds / look)))
+        if request.steps is None and request.chars is None:
+            steps = max(1, int((minutes * 60 - look * (looks + 1)) / seconds))
+        total = steps * seconds + look * (looks + 1)
+    every = request.evaluate_every or max(1, -(-steps // looks))
+    warm_up = request.warm_up if request.warm_up is not None else min(100, max(1, steps // 20))
+    config = replace(config, steps=steps, evaluate_every=every, warm_up=warm_up)
+    return Plan(model, config, _count(model, vocabulary), total, faster)
+
+
+def _count(model: ModelConfig, vocabulary: Vocabulary) -> int:
+    with torch.device("meta"):
+        return parameter_count(model.build(vocabulary.size))
