@@ -49,6 +49,7 @@ def examine() -> dict[str, object]:
     import torch
 
     import unrolled
+    from unrolled.kernels import native
     from unrolled.models import ModelConfig, StackConfig, parse_layers
     from unrolled.text.vocabulary import Vocabulary
     from unrolled.training.config import TrainingConfig
@@ -67,6 +68,7 @@ def examine() -> dict[str, object]:
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "device": str(device) if device.type != "cuda" else torch.cuda.get_device_name(device),
+        "compiled_kernels": "in use" if native.library() is not None else f"not in use: {native.problem()}",
         "float32_gflops": _product_rate(torch.float32),
         "bfloat16_gflops": _product_rate(torch.bfloat16),
         "faster_precision": f"{precision}, {ratio:.2f} times the other for a training step of a 2 x 256 LSTM",

@@ -3,8 +3,9 @@
 Knows nothing about layers, taps or states: tensors in, tensors out. Everything is differentiable.
 """
 
+from unrolled.kernels.attention import windowed_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.recurrence import Weights, elman, gru, lstm
 from unrolled.kernels.scan import linear_scan
 
-__all__ = ["Weights", "dilated_causal_convolution", "elman", "gru", "linear_scan", "lstm"]
+__all__ = ["Weights", "dilated_causal_convolution", "elman", "gru", "linear_scan", "lstm", "windowed_attention"]

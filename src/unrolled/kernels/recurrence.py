@@ -2,16 +2,18 @@
 
 Knows nothing about layers, taps or states.
 
-These are torch's own operators: under bfloat16 autocast on a CPU the LSTM runs oneDNN's fused layer, on a GPU all
-three run cuDNN's. `Weights` are weight_ih (G*N, D), weight_hh (G*N, N), bias_ih (G*N) and bias_hh (G*N) of one
-layer, with its G gates stacked in the order of torch.nn.
+`Weights` are weight_ih (G*N, D), weight_hh (G*N, N), bias_ih (G*N) and bias_hh (G*N) of one layer, with its G gates
+stacked in the order of torch.nn. In bfloat16 on a CPU (that is, under autocast) the compiled kernels run, where there
+are any and N is a multiple of 16; everywhere else torch's own operators do: cuDNN's on a GPU.
 
-Shapes: B batch, T time, D inputs, N units.
+Shapes: B batch, T time, D inputs, N units, G gates.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from unrolled.kernels import compiled, native
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -20,6 +22,8 @@ def elman(
     x_BTD: Float[Tensor, "B T D"], h_BN: Float[Tensor, "B N"], weights: Weights
 ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"]]:
     """Return every h_t = tanh(W x_t + b + U h_(t-1) + c), and the last one."""
+    if _compiled(x_BTD, h_BN):
+        return compiled.elman(x_BTD, h_BN, weights)
     all_BTN, last = torch.rnn_tanh(x_BTD, h_BN[None], list(weights), **_one_layer())
     return all_BTN, last[0]
 
@@ -32,6 +36,8 @@ def gru(
     r = sigmoid(W_r x + b_r + U_r h + c_r)      z = sigmoid(W_z x + b_z + U_z h + c_z)
     n = tanh(W_n x + b_n + r * (U_n h + c_n))   h' = (1 - z) * n + z * h
     """
+    if _compiled(x_BTD, h_BN):
+        return compiled.gru(x_BTD, h_BN, weights)
     all_BTN, last = torch.gru(x_BTD, h_BN[None], list(weights), **_one_layer())
     return all_BTN, last[0]
 
@@ -44,8 +50,18 @@ def lstm(
     i, f, o = sigmoid(W x + b + U h + c)   g = tanh(W x + b + U h + c)   cell' = f * cell + i * g
     h' = o * tanh(cell')
     """
+    if _compiled(x_BTD, h_BN):
+        return compiled.lstm(x_BTD, h_BN, c_BN, weights)
     all_BTN, hidden, cell = torch.lstm(x_BTD, (h_BN[None], c_BN[None]), list(weights), **_one_layer())
     return all_BTN, hidden[0], cell[0]
+
+
+def _compiled(x_BTD: Tensor, h_BN: Tensor) -> bool:
+    in_bfloat16 = x_BTD.device.type == "cpu" and (
+        torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
+    fits = h_BN.dtype == torch.float32 and h_BN.shape[1] % compiled.BLOCK == 0
+    return in_bfloat16 and fits and native.library() is not None
 
 
 def _one_layer() -> dict[str, bool | int | float]:

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import ConfigError
+from unrolled.kernels import windowed_attention
 from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
 
 ROTARY_BASE = 10_000.0
@@ -83,8 +84,8 @@ class Attention(Layer):
         query, new_keys, new_values = heads_3BHTK.permute(2, 0, 3, 1, 4)
         keys = torch.cat([state["keys"].to(new_keys.dtype), new_keys], dim=2)
         values = torch.cat([state["values"].to(new_values.dtype), new_values], dim=2)
-        mixed_BHTK = F.scaled_dot_product_attention(
-            self._turn(query, past), self._turn(keys, 0), values, attn_mask=self._mask(time, state["filled"])
+        mixed_BHTK = windowed_attention(
+            self._turn(query, past), self._turn(keys, 0), values, state["filled"], self.window
         )
         mixed_BTN = mixed_BHTK.transpose(1, 2).reshape(batch, time, -1)
         if tap.watches("attention"):
@@ -106,16 +107,6 @@ class Attention(Layer):
         cosine, sine = angles.cos().to(heads_BHTK.dtype), angles.sin().to(heads_BHTK.dtype)
         first, second = heads_BHTK.chunk(2, dim=-1)
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
-
-    def _mask(self, time: int, filled_B: Int[Tensor, "B"]) -> Bool[Tensor, "R 1 T S"]:
-        """Say which of the S = W - 1 + T keys each step may see: R is 1 when all rows agree, else B."""
-        past, device = self.window - 1, filled_B.device
-        step = torch.arange(time, device=device)[:, None]
-        key = torch.arange(past + time, device=device)[None, :]
-        band_TS = (key > step + past - self.window) & (key <= step + past)
-        if past == 0 or bool((filled_B == past).all()):
-            return band_TS[None, None]
-        return band_TS & (key >= (past - filled_B)[:, None, None, None])
 
 
 class MLP(Layer):

@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def documents(name: str) -> tuple[Document, ...]:
     return tuple(_without_repeats(found, shortest))
 
 
-def assign(texts: Iterable[Document], split: tuple[float, float, float]) -> tuple[list[Document], ...]:
+def assign(texts: Iterable[Document], split: Sequence[float]) -> tuple[list[Document], ...]:
     """Deal whole documents to (train, valid, test) so that the characters come close to the fractions in `split`.
 
     In the order given, a document goes to the first of valid and test that still has room for it, else to train.

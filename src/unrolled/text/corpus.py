@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from unrolled.errors import ConfigError, TextError, UnrolledError, nearest
 from unrolled.text import cache as entries
-from unrolled.text.display import visible
+from unrolled.text.display import visible_line
 from unrolled.text.feeds import BuiltinFeed, Feed, FileFeed, StringFeed
 from unrolled.text.options import PART_NAMES, TextOptions, parse_split
 from unrolled.text.reading import Fingerprint, Progress, Remarks
 from unrolled.text.sources import resolve
-from unrolled.text.tokens import ProvisionalIds
+from unrolled.text.tokens import ByteFile, ProvisionalIds
 from unrolled.text.vocabulary import Vocabulary
 
 __all__ = [
@@ -175,7 +175,9 @@ class _Reading:
             return self._stored(self.folder), []
         except OSError as error:
             reason = error.strerror or str(error)
-            notes = [visible(f"kept the ids in the temporary folder, as the cache {self.folder} failed ({reason})")]
+            notes = [
+                visible_line(f"kept the ids in the temporary folder, as the cache {self.folder} failed ({reason})")
+            ]
         try:
             return self._stored(entries.temporary_folder()), notes
         except OSError as error:
@@ -185,7 +187,7 @@ class _Reading:
                 remedy="free space or set UNROLLED_CACHE to a folder with room",
             ) from None
 
-    def tokenise(self, scratch: BinaryIO, target: BinaryIO) -> dict[str, Any]:
+    def tokenise(self, scratch: ByteFile, target: ByteFile) -> dict[str, Any]:
         """Write the final ids to `target` and return all else that makes a corpus, ready for JSON."""
         kind = "bytes" if self.options.as_bytes else "characters"
         status = self.feed.status()
@@ -233,7 +235,7 @@ class _Reading:
         kinds, examples = meta["rare"]
         if not kinds:
             return []
-        listed = " ".join(visible(example) for example in examples) + (" …" if kinds > len(examples) else "")
+        listed = " ".join(visible_line(example) for example in examples) + (" …" if kinds > len(examples) else "")
         few = f"fewer than {self.options.min_count} in the training part"
         return [f"{kinds:,} rare character{'s' * (kinds > 1)} ({few}) became the unknown symbol: {listed}"]
 

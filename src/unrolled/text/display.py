@@ -4,16 +4,18 @@ Knows nothing about terminals, pages or HTML: a page must still escape `<` and `
 """
 
 import unicodedata
-from functools import lru_cache
 
 MARKS = 4
 """Combining marks that one base character may carry; living scripts need three."""
 
-_SHOWN = {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"}
-_SHOWN |= {"Sm", "Sc", "Sk", "So", "Zs"}
-_MARKS = {"Mn", "Mc", "Me"}
+_BASES = ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po")
+_BASES += ("Sm", "Sc", "Sk", "So", "Zs")
+_ROLES = dict.fromkeys(_BASES, "base") | dict.fromkeys(("Mn", "Mc", "Me"), "mark")
 # default-ignorable code points whose category alone would let them pass, unseen
-_INVISIBLE = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xE0100, 0xE01F0)}
+_INVISIBLE = frozenset(
+    map(chr, [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xE0100, 0xE01F0)])
+)
+_PICTURES = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "\u2421"}
 
 
 def visible(text: str, *, after: str = "") -> str:
@@ -26,45 +28,31 @@ def visible(text: str, *, after: str = "") -> str:
     marks = _trailing_marks(after)
     shown = []
     for character in text:
-        form, role = _form(character)
-        if role != "mark":
-            marks = 0 if role == "base" else None
+        role = _ROLES.get(unicodedata.category(character)) if character not in _INVISIBLE else None
+        form = ""
+        if role == "base":
+            form, marks = character, 0
+        elif role != "mark":
+            form, marks = character if character in "\n\t" else "", None
         elif marks is None:
-            form, marks = "\u25cc" + form, 1
+            form, marks = "\u25cc" + character, 1
         elif marks < MARKS:
-            marks += 1
-        else:
-            form = _escape(character)
-        shown.append(form)
+            form, marks = character, marks + 1
+        shown.append(form or _PICTURES.get(character) or f"⟨U+{ord(character):04X}⟩")
     return "".join(shown)
 
 
+def visible_line(text: str) -> str:
+    """Return what `visible` does, newline and tab as control pictures, for names inside a sentence."""
+    return visible(text).replace("\n", "\u240a").replace("\t", "\u2409")
+
+
 def _trailing_marks(after: str) -> int | None:
-    """Return how many marks the last base of `after` carries already, None when it ends in no base."""
+    """Return how many marks the last base of `after` carries already, None when there is no such base."""
     marks = 0
-    for character in reversed(after[-MARKS - 1 :]):
-        role = _form(character)[1]
+    for character in reversed(after[-MARKS:]):
+        role = _ROLES.get(unicodedata.category(character)) if character not in _INVISIBLE else None
         if role != "mark":
             return marks if role == "base" or marks else None
         marks += 1
-    return min(marks, MARKS) if after else None
-
-
-@lru_cache(maxsize=1 << 16)
-def _form(character: str) -> tuple[str, str]:
-    """Return how a character is shown, and whether it is a base, a mark or neither."""
-    if character in "\n\t":
-        return character, "other"
-    category, code = unicodedata.category(character), ord(character)
-    if code not in _INVISIBLE:
-        if category in _SHOWN:
-            return character, "base"
-        if category in _MARKS:
-            return character, "mark"
-    if code < 0x20:
-        return chr(0x2400 + code), "other"
-    return ("\u2421" if code == 0x7F else _escape(character)), "other"
-
-
-def _escape(character: str) -> str:
-    return f"⟨U+{ord(character):04X}⟩"
+    return marks or None

@@ -4,7 +4,6 @@ Knows nothing about where bytes come from.
 """
 
 import codecs
-import encodings.aliases
 
 from unrolled.errors import TextError, nearest
 
@@ -21,6 +20,8 @@ _COMMON = (
     "gb18030",
     "big5",
 )
+# escapes in source code and names on the wire, whose decoders cannot stream or ignore errors
+_NOT_FOR_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "charmap", "undefined"}
 _MAGIC = {
     b"\x1f\x8b": "gzip data",
     b"PK\x03\x04": "a zip archive",
@@ -49,12 +50,10 @@ def checked_encoding(name: str) -> str:
         found = codecs.lookup(name).name
         "".encode(name)  # refuses codecs that are not for text, such as rot13
         codecs.getincrementaldecoder(name)
+        if found.replace("_", "-") in _NOT_FOR_FILES:
+            raise LookupError
     except (LookupError, ValueError):
-        known = {*_COMMON, *(alias.replace("_", "-") for alias in encodings.aliases.aliases)} - {name}
-        remedy = nearest(name, known)
-        if not remedy.startswith("did"):
-            remedy = nearest("", _COMMON)
-        raise TextError(expected="a text encoding", received=repr(name), remedy=remedy) from None
+        raise TextError(expected="a text encoding", received=repr(name), remedy=nearest(name, _COMMON)) from None
     return found
 
 
@@ -76,7 +75,7 @@ def archive_kind(head: bytes) -> str | None:
 def unmarked_utf16(head: bytes) -> str | None:
     """Return the encoding of what looks like UTF-16 without a byte order mark: zeros at every other byte."""
     even, odd = head[::2], head[1::2]
-    if not odd:
+    if len(odd) < 4:  # too little to tell
         return None
     excess = odd.count(0) / len(odd) - even.count(0) / len(even)
     return None if abs(excess) <= 0.5 else "utf-16-le" if excess > 0 else "utf-16-be"

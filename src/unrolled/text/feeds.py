@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from unrolled.errors import TextError
 from unrolled.text.builtin import assign, documents
@@ -30,6 +30,7 @@ class Poured:
     remarks: Remarks = field(default_factory=Remarks)
 
 
+@runtime_checkable
 class Feed(Protocol):
     """A text that can be read, twice if need be."""
 
@@ -89,7 +90,7 @@ class BuiltinFeed:
     """A built-in text; the parts are made of whole documents."""
 
     def __init__(self, name: str, options: TextOptions) -> None:
-        self.names = (f"builtin:{name}",)
+        self.names: tuple[str, ...] = (f"builtin:{name}",)
         self._documents = documents(name)
         self._options = options
 
@@ -124,7 +125,7 @@ class StringFeed:
     def __init__(self, text: str, options: TextOptions) -> None:
         if not text:
             raise TextError(expected="a text", received="an empty string", remedy="give at least a few sentences")
-        self.names = ("a string",)
+        self.names: tuple[str, ...] = ("a string",)
         self._raw = text.encode("utf-8", "surrogatepass")
         self._text = self._raw.decode("latin-1") if options.as_bytes else text
         self._options = options

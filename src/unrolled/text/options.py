@@ -4,6 +4,7 @@ Knows nothing about files or vocabularies.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unrolled.errors import ConfigError
@@ -26,7 +27,7 @@ class TextOptions:
         TextError: an unknown encoding.
     """
 
-    split: Split = (0.9, 0.05, 0.05)
+    split: Sequence[float] = (0.9, 0.05, 0.05)
     encoding: str = "utf-8"
     as_bytes: bool = False
     min_count: int = 2
@@ -48,7 +49,7 @@ def parse_split(text: str) -> Split:
         raise _no_split(repr(text)) from None
 
 
-def checked_split(split: list[float] | tuple[float, ...]) -> Split:
+def checked_split(split: Sequence[float]) -> Split:
     """Return three fractions that sum to one, the first above zero. Raises ConfigError when they do not."""
     fractions = tuple(float(fraction) for fraction in split)
     if (
@@ -61,7 +62,7 @@ def checked_split(split: list[float] | tuple[float, ...]) -> Split:
     return fractions
 
 
-def part_bounds(length: int, split: Split) -> tuple[int, int, int, int]:
+def part_bounds(length: int, split: Sequence[float]) -> tuple[int, int, int, int]:
     """Return where the parts of a contiguous stream of `length` characters start and end."""
     train = round(length * split[0])
     valid = round(length * (split[0] + split[1]))

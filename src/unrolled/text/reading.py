@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from unrolled.errors import TextError
-from unrolled.text.display import visible
+from unrolled.text.display import visible_line
 from unrolled.text.encoding import archive_kind, byte_order_mark, checked_encoding, unmarked_utf16
 from unrolled.text.sources import Source, explained
 
@@ -199,17 +199,18 @@ def _decode(decoder: codecs.IncrementalDecoder, raw: bytes, place: _Place) -> st
     except UnicodeDecodeError as error:
         # error.object starts with the bytes that the decoder had kept from before `raw`
         offset = place.start + len(raw) - len(error.object) + error.start
-        received = f"byte 0x{error.object[error.start]:02X} at offset {offset}{_line_at(place, offset)}"
+        where = f"at offset {offset} (line {_line_at(place, offset)}) of {place.source.name}"
+        received = f"byte 0x{error.object[error.start]:02X} {where}"
     except UnicodeError as error:
-        received = str(error)
+        received = f"{place.source.name}, whose {error}"
     raise TextError(
         expected=f"{place.encoding.upper()} text",
-        received=f"{received} of {place.source.name}",
+        received=received,
         remedy="read it with --bytes, or name its encoding, for example --encoding latin-1",
     ) from None
 
 
-def _line_at(place: _Place, offset: int) -> str:
+def _line_at(place: _Place, offset: int) -> int:
     decoder, lines, left = codecs.getincrementaldecoder(place.encoding)("ignore"), 1, offset
     with place.source.open() as file:
         for raw in _raw_chunks(place.source, file, CHUNK_BYTES):
@@ -217,7 +218,7 @@ def _line_at(place: _Place, offset: int) -> str:
             left -= len(raw)
             if left <= 0:
                 break
-    return f" (line {lines})"
+    return lines
 
 
 def _require_text(source: Source, head: bytes, encoding: str) -> None:
@@ -244,5 +245,5 @@ def _raw_chunks(source: Source, file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _listed(files: Sequence[int], names: Sequence[str]) -> str:
-    first = visible(names[files[0]])
+    first = visible_line(names[files[0]])
     return first if len(files) == 1 else f"{len(files)} files (first: {first})"

@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unrolled.errors import TextError
-from unrolled.text.display import visible
+from unrolled.text.display import visible_line
 from unrolled.text.encoding import checked_encoding, looks_like_text
 
 BUILTIN_NAMES = ("manual", "python")
@@ -231,7 +232,7 @@ def _texts_of(place: str, found: list[Path], accept: Callable[[bytes], bool], no
         raise TextError(expected="at least one text", received=received, remedy="name a text, or read it with --bytes")
     if skipped:
         files = "file that is" if len(skipped) == 1 else "files that are"
-        notes.append(visible(f"skipped {len(skipped)} {files} not text in the {place} (first: {skipped[0].name})"))
+        notes.append(visible_line(f"skipped {len(skipped)} {files} not text in the {place} (first: {skipped[0].name})"))
     return texts
 
 
@@ -258,4 +259,6 @@ def _spooled_stdin() -> Source:
             received=error.strerror or str(error),
             remedy="free space there or set TMPDIR",
         ) from None
-    return Source("-", spool=spool)
+    source = Source("-", spool=spool)
+    weakref.finalize(source, spool.close)
+    return source

@@ -7,12 +7,15 @@ these provisional ids to a vocabulary's. Knows nothing about files that are read
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary, code_points, utf8_lengths
+
+ByteFile = BinaryIO | BytesIO
 
 _BLOCK = 1 << 20
 _UNSEEN = -1
@@ -50,7 +53,7 @@ class Census:
 class ProvisionalIds:
     """A growing file of ids in order of first appearance, in segments of the narrowest type that held at the time."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: ByteFile) -> None:
         self.length = 0
         self._file = file
         self._segments: list[tuple[np.dtype, int]] = []
@@ -77,7 +80,7 @@ class ProvisionalIds:
                 counts[part] += np.bincount(block, minlength=known)
         return Census(np.array(self._codes, dtype=np.int64), counts)
 
-    def write(self, file: BinaryIO, vocabulary: Vocabulary) -> int:
+    def write(self, file: ByteFile, vocabulary: Vocabulary) -> int:
         """Write the ids of `vocabulary`, in its dtype, and return their CRC-32."""
         table = vocabulary.ids_of(np.array(self._codes, dtype=np.int64))
         checksum = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _KEYS = {"version", "kind", "symbols"}
 _NOT_ESCAPED_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """Turns ids into text one at a time, never splitting a code point."""
 
@@ -42,19 +43,17 @@ class Vocabulary:
     For `kind="bytes"` a symbol stands for one byte of UTF-8 and is written as the character with that code.
 
     Raises:
-        ConfigError: the kind is unknown, or the symbols are not as described.
+        ConfigError: the symbols are not as described.
     """
 
     kind: Literal["characters", "bytes"]
     symbols: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.kind not in ("characters", "bytes"):
-            raise _invalid("the kind characters or bytes", repr(self.kind))
         if not self.symbols or self.symbols[0] != UNKNOWN:
             raise _invalid("U+FFFD as the first symbol", repr(self.symbols[0]) if self.symbols else "no symbols")
         known = self.symbols[1:]
-        wrong = next((s for s in known if not isinstance(s, str) or len(s) != 1), None)
+        wrong = next((s for s in known if len(s) != 1), None)
         if wrong is not None:
             raise _invalid("single characters as symbols", repr(wrong))
         for previous, symbol in pairwise(known):
@@ -82,7 +81,7 @@ class Vocabulary:
 
     def ids_of(self, codes: np.ndarray) -> np.ndarray:
         """Map code points (for bytes: byte values) to ids of this vocabulary's dtype; 0 for unknown ones."""
-        return self._table[np.minimum(codes, len(self._table) - 1)]
+        return self._table[np.minimum(codes, np.uint32(len(self._table) - 1))]
 
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of `text` in the smallest dtype, 0 for what was never seen. For bytes: of its UTF-8."""
@@ -94,13 +93,16 @@ class Vocabulary:
         """Return the distinct characters of `text` that this vocabulary has never seen, in order."""
         return tuple(c for c in dict.fromkeys(text) if not self.encode(c).all())
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: np.ndarray | Iterable[int]) -> str:
         """Return the text of `ids`, U+FFFD for the unknown symbol.
 
         For bytes, what is not UTF-8 comes as surrogate escapes, so that encoding again gives the same bytes.
         """
+        tokens = np.asarray(ids).tolist()
+        if self.kind == "characters":
+            return "".join([self.symbols[token] for token in tokens])
         decoder = self.decoder()
-        return "".join([decoder.feed(i) for i in np.asarray(ids).tolist()]) + decoder.flush()
+        return "".join([decoder.feed(token) for token in tokens]) + decoder.flush()
 
     def decoder(self) -> Decoder:
         """Return a fresh incremental decoder, for streaming."""
@@ -111,7 +113,7 @@ class Vocabulary:
         return {"version": _VERSION, "kind": self.kind, "symbols": list(self.symbols)}
 
     @classmethod
-    def from_json(cls, data: Mapping) -> "Vocabulary":
+    def from_json(cls, data: object) -> "Vocabulary":
         """Return the vocabulary that `to_json` described.
 
         Raises:
@@ -122,8 +124,10 @@ class Vocabulary:
             raise _invalid("the keys " + ", ".join(sorted(_KEYS)), received or "nothing")
         if type(data["version"]) is not int or data["version"] != _VERSION:
             raise _invalid(f"version {_VERSION}", repr(data["version"]))
-        if not isinstance(data["symbols"], list):
-            raise _invalid("a list of symbols", type(data["symbols"]).__name__)
+        if data["kind"] not in ("characters", "bytes"):
+            raise _invalid("the kind characters or bytes", repr(data["kind"]))
+        if not isinstance(data["symbols"], list) or not all(isinstance(s, str) for s in data["symbols"]):
+            raise _invalid("a list of characters as symbols", type(data["symbols"]).__name__)
         return cls(data["kind"], tuple(data["symbols"]))
 
     @cached_property

@@ -271,7 +271,7 @@ def _check_is_free(path: Path) -> None:
         )
 
 
-def _step_of(line: Mapping[str, Any]) -> float:
+def _step_of(line: Mapping[str, Any]) -> int:
     step = line.get("step")
     return step if isinstance(step, int) else 0
 
