@@ -15,7 +15,10 @@ from unrolled import kernels
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 NAMES = [*GATES, "linear_scan", "dilated_causal_convolution"]
 KERNEL, DILATION = 3, 2
-SHAPES = [(1, 1, 5, 5), (3, 2, 7, 7), (5, 7, 13, 9), (1, 33, 17, 17), (7, 33, 40, 40), (3, 64, 96, 96), (2, 50, 31, 31)]
+SHAPES = [
+    *[(1, 1, 5, 5), (3, 2, 7, 7), (5, 7, 13, 9), (1, 33, 17, 17), (7, 33, 40, 40), (3, 64, 96, 96), (2, 50, 31, 31)],
+    *[(1, 1, 16, 16), (1, 33, 16, 16), (3, 2, 48, 48), (33, 5, 32, 32), (17, 3, 7, 64), (2, 40, 64, 80)],
+]
 """B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides."""
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 each_kernel = pytest.mark.parametrize("name", NAMES)
@@ -73,7 +76,9 @@ def outputs_and_gradients(where, name, args, *, used=None, wanted=None):
 def furthest(found, twins):
     """The largest difference over all tensors, each as a share of its twin's largest number."""
     assert [a.shape for a in found] == [b.shape for b in twins]
-    return max(((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-3)).item() for a, b in zip(found, twins, strict=True))
+    return max(
+        ((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-3)).item() for a, b in zip(found, twins, strict=True)
+    )
 
 
 @each_kernel

@@ -148,7 +148,9 @@ def test_a_whole_number_is_a_float_and_defaults_may_be_left_out():
 
 
 @pytest.mark.parametrize("target", [100_000, 1_000_000])
-@pytest.mark.parametrize("pattern", [*(f"{name}*2" for name in BUILT_IN), "wavenet*2 transformer(heads=2) lstm", "toy*2"])
+@pytest.mark.parametrize(
+    "pattern", [*(f"{name}*2" for name in BUILT_IN), "wavenet*2 transformer(heads=2) lstm", "toy*2"]
+)
 def test_width_for_comes_within_2_percent(pattern, target):
     layers, stack = parse_layers(pattern), StackConfig(width=1)
 
@@ -169,7 +171,9 @@ def test_width_for_says_how_few_is_too_few():
 
 
 def test_a_dilation_counts_the_layers_of_its_own_family_only():
-    config = ModelConfig(stack=StackConfig(width=4), layers=parse_layers("wavenet tcn wavenet tcn(cycle=3) lstm wavenet"))
+    config = ModelConfig(
+        stack=StackConfig(width=4), layers=parse_layers("wavenet tcn wavenet tcn(cycle=3) lstm wavenet")
+    )
     dilations = [branch.dilation for branch in config.build(5).branches if branch.initial_state(1).keys() & {"past"}]
     assert dilations == [1, 1, 2, 2, 4]
 

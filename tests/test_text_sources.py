@@ -170,7 +170,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     assert "FIFO" in refused(tmp_path / "pipe")
     assert "device" in refused("/dev/zero")
     (tmp_path / "folder").mkdir()
-    assert "empty folder" in refused(tmp_path / "folder")
+    assert "no files" in refused(tmp_path / "folder")
     put(tmp_path / "folder" / "binary", b"\0\1\2")
     assert "none of 1 files is text" in refused(tmp_path / "folder")
     with socket.socket(socket.AF_UNIX) as server:

@@ -186,9 +186,7 @@ def _our_step(row: Row) -> Callable[[], object]:
     config = TrainingConfig(steps=10**6, lanes=row.lanes, unroll=row.unroll)
     precision, _, _ = faster_precision(model, vocabulary, config)
     torch.manual_seed(0)
-    training = Training(
-        model.build(VOCAB), replace(config, precision=precision), vocabulary, _text(row), _text(row)
-    )
+    training = Training(model.build(VOCAB), replace(config, precision=precision), vocabulary, _text(row), _text(row))
     lanes = Lanes(training.train_ids, row.lanes, row.unroll)
     return lambda: update(training, lanes)
 

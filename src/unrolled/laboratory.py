@@ -44,7 +44,9 @@ class Run:
         Characters that the model has never seen are read as the unknown symbol.
         """
         decoder = self.vocabulary.decoder()
-        for symbol in stream(self.model, self.vocabulary.encode(prompt), SamplingOptions(**options), seed=seed, tap=tap):
+        for symbol in stream(
+            self.model, self.vocabulary.encode(prompt), SamplingOptions(**options), seed=seed, tap=tap
+        ):
             if piece := decoder.feed(symbol):
                 yield piece
 

@@ -94,7 +94,12 @@ class Reader:
 
 
 def stream(
-    model: SequenceModel, prompt: Sequence[int] | np.ndarray, options: SamplingOptions, *, seed: int, tap: Tap = untouched
+    model: SequenceModel,
+    prompt: Sequence[int] | np.ndarray,
+    options: SamplingOptions,
+    *,
+    seed: int,
+    tap: Tap = untouched,
 ) -> Iterator[int]:
     """Read the prompt (at least one symbol), then yield one symbol after another, for ever.
 

@@ -11,7 +11,15 @@ from rich.text import Text
 from unrolled.text.display import visible
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-SURPRISE_STYLES = ("", "on #26374d", "on #2f5673", "on #3f7f8c", "black on #7fb069", "black on #f2b134", "black on #ee6c4d")
+SURPRISE_STYLES = (
+    "",
+    "on #26374d",
+    "on #2f5673",
+    "on #3f7f8c",
+    "black on #7fb069",
+    "black on #f2b134",
+    "black on #ee6c4d",
+)
 """From expected to astonishing; told apart by lightness as well as by hue, so colour-blind eyes can, too."""
 SURPRISE_BITS = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 
@@ -52,7 +60,7 @@ def _joined(line: Sequence[tuple[float, float]], end: float, dots: int) -> list[
     """Fill the way between neighbouring points, one per dot column."""
     filled: list[tuple[float, float]] = list(line[:1])
     for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
-        steps = max(1, round((x1 - x0) / max(end, 1e-9) * dots))
+        steps = max(1, math.ceil((x1 - x0) / max(end, 1e-9) * dots))
         filled.extend((x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(1, steps + 1))
     return filled
 

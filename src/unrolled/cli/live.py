@@ -20,6 +20,7 @@ from unrolled.text.display import visible
 from unrolled.training.events import Evaluated, Event, Progressed, SaveFailed, Skipped, Stopped, Wrote
 
 EARLIER_SECONDS = 60.0
+MOST_PASSAGE_ROWS = 12
 TRAIN_STYLE, VALID_STYLE = "cyan", "bold yellow"
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -125,7 +126,7 @@ def picture(story: Story, width: int, height: int) -> RenderableType:
     )
     legend = Text.assemble("bits per character: ", ("━ train ", TRAIN_STYLE), ("━ valid", VALID_STYLE))
     parts.append(Panel(drawn, title=legend, title_align="left", border_style="bright_black"))
-    room = max(4, height - chart_height - 8)
+    room = max(4, min(MOST_PASSAGE_ROWS + 2, height - chart_height - 8))
     parts.append(_passages(story, width, room))
     if story.problem:
         parts.append(Text(visible(story.problem), style="bold red"))
@@ -137,7 +138,10 @@ def _head(story: Story, width: int) -> RenderableType:
     left = f"{duration(story.seconds_left())} left" if story.step > story.started_at else "starting"
     line = Text.assemble((visible(story.title), "bold"), no_wrap=True, overflow="ellipsis")
     progress = Text.assemble(
-        bar(share, max(10, min(40, width - 36))), f" {share:4.0%}  ", (left, "bold"), ("   Ctrl-C saves and stops", "dim")
+        bar(share, max(10, min(40, width - 36))),
+        f" {share:4.0%}  ",
+        (left, "bold"),
+        ("   Ctrl-C saves and stops", "dim"),
     )
     progress.no_wrap, progress.overflow = True, "ellipsis"
     return Group(line, progress)

@@ -55,7 +55,9 @@ def runs(folder: Path = DEFAULT, *, json: Switch = False) -> int:
     for run in found:
         newest = run.newest or {}
         valid = newest.get("valid_bits_per_char")
-        state = Text("damaged", "red") if run.error else Text("finished") if run.finished else Text("unfinished", "yellow")
+        state = (
+            Text("damaged", "red") if run.error else Text("finished") if run.finished else Text("unfinished", "yellow")
+        )
         table.add_row(
             Text(visible(str(run.path))),
             f"{valid:.3f}" if isinstance(valid, float) else "",

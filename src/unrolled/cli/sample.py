@@ -4,12 +4,15 @@ Knows nothing about how characters are drawn: it parses, calls and prints as the
 """
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from unrolled.cli.console import Voice
 from unrolled.cli.options import Switch
 from unrolled.errors import ConfigError
+
+CONTEXT = 16
+"""So many characters before one decide how it is shown: long runs of combining marks are cut."""
 
 
 def sample(
@@ -69,11 +72,11 @@ def sample(
     if json:
         said.result({"run": str(run), "prompt": prompt, "text": "".join(pieces), "seed": chosen, **options})
         return 0
-    show = (lambda text: text) if raw else visible
-    sys.stdout.write(show(prompt.lstrip("\n")))
-    for piece in pieces:
-        sys.stdout.write(show(piece))
+    before = ""
+    for piece in chain([prompt.lstrip("\n")], pieces):
+        sys.stdout.write(piece if raw else visible(piece, after=before))
         sys.stdout.flush()
+        before = (before + piece)[-CONTEXT:]
     sys.stdout.write("\n")
     sys.stdout.flush()
     if seed is None and voice.console.is_terminal:

@@ -49,7 +49,7 @@ def score(
     from unrolled.laboratory import open_run
     from unrolled.text.corpus import parse_split
     from unrolled.training.evaluation import Protocol, evaluate
-    from unrolled.training.experiment import read_config
+    from unrolled.training.experiment import known_sources, read_config
 
     voice = Voice(as_json=json)
     chosen = Protocol.parse(protocol)
@@ -59,7 +59,7 @@ def score(
         options = replace(options, encoding=encoding)
     if split is not None:
         options = replace(options, split=parse_split(split))
-    corpus = read(voice, texts or opened.config["text"]["sources"], options, opened.vocabulary)
+    corpus = read(voice, texts or known_sources(opened.config), options, opened.vocabulary)
     own = vars(corpus.fingerprint) == opened.config["text"]["fingerprint"]
     if not texts and not own:
         voice.note("the text has changed since this run was trained on it: its parts may overlap with what was learned")

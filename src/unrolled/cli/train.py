@@ -68,7 +68,7 @@ class TrainArguments:
 
 def train(
     *texts: str,
-    arguments: TrainArguments = TrainArguments(),  # noqa: B008
+    arguments: TrainArguments = TrainArguments(),
     text: TextArguments = TextArguments(),  # noqa: B008
     run: Annotated[Path | None, Parameter(name="--run")] = None,
     config: Annotated[Path | None, Parameter(name="--config")] = None,  # noqa: ARG001 (read before parsing, in cli.main)

@@ -38,7 +38,9 @@ def lstm(x_BTD: Tensor, h_BN: Tensor, c_BN: Tensor, weights: Weights) -> tuple[T
 
 class _Elman(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_TBD: Tensor, h_BN: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x_TBD: Tensor, h_BN: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    ) -> Tensor:
         time, batch, units = x_TBD.shape[0], x_TBD.shape[1], h_BN.shape[1]
         inputs = _products(x_TBD, w_ih.to(BF16), (b_ih + b_hh).to(BF16))
         hidden = _states(time, h_BN, BF16)

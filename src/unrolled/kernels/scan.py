@@ -30,13 +30,13 @@ def linear_scan(
 
 class _LinearScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a_BTN: Tensor, b_BTN: Tensor, h_BN: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx, a_BTN: Tensor, b_BTN: Tensor, h_BN: Tensor) -> Tensor:
         all_BTN = _compiled(a_BTN, b_BTN, h_BN, backwards=False) if _fits(a_BTN) else _scan(a_BTN, b_BTN, h_BN)
         ctx.save_for_backward(a_BTN, all_BTN, h_BN)
         return all_BTN
 
     @staticmethod
-    def backward(ctx, grad_BTN: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN001
+    def backward(ctx, grad_BTN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a_BTN, all_BTN, h_BN = ctx.saved_tensors
         # d/dh_t = grad_t + a_(t+1) * d/dh_(t+1): the same recurrence, backwards in time.
         if _fits(a_BTN):

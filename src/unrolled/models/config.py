@@ -112,7 +112,9 @@ def parse_layers(pattern: str) -> tuple[LayerConfig, ...]:
         layers.extend([layer] * min(int(found["times"] or 1), MAX_LAYERS + 1))
         rest = rest[found.end() :].strip()
     if not 1 <= len(layers) <= MAX_LAYERS:
-        raise ConfigError(expected=f"1 to {MAX_LAYERS} layers", received=repr(pattern), remedy="name at least one layer")
+        raise ConfigError(
+            expected=f"1 to {MAX_LAYERS} layers", received=repr(pattern), remedy="name at least one layer"
+        )
     return tuple(layers)
 
 
@@ -146,7 +148,9 @@ def from_fields(config: type[C], values: Mapping[str, object]) -> C:
     checked: dict[str, object] = {}
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(expected=f"an option of {config.__name__}", received=repr(name), remedy=_known(name, fields))
+            raise ConfigError(
+                expected=f"an option of {config.__name__}", received=repr(name), remedy=_known(name, fields)
+            )
         kind = fields[name].type
         if kind is float and type(value) is int:
             value = float(value)
@@ -176,7 +180,9 @@ def _known(name: str, fields: Mapping[str, object]) -> str:
 def _option(family: type[LayerConfig], text: str) -> tuple[str, object]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals:
-        raise ConfigError(expected="an option such as window=64", received=repr(text.strip()), remedy="write name=value")
+        raise ConfigError(
+            expected="an option such as window=64", received=repr(text.strip()), remedy="write name=value"
+        )
     kinds = {field.name: field.type for field in dataclasses.fields(family)}  # type: ignore[arg-type]
     kind = kinds.get(name, str)
     try:
@@ -193,5 +199,7 @@ def _option(family: type[LayerConfig], text: str) -> tuple[str, object]:
 
 def _object(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise ConfigError(expected=f"{what} as an object", received=repr(value)[:60], remedy="restore the configuration")
+        raise ConfigError(
+            expected=f"{what} as an object", received=repr(value)[:60], remedy="restore the configuration"
+        )
     return value

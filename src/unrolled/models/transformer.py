@@ -128,7 +128,10 @@ class MLP(Layer):
         return {}
 
     def forward(
-        self, x_BTD: Float[Tensor, "B T D"], state: State, tap: Tap = untouched  # noqa: ARG002
+        self,
+        x_BTD: Float[Tensor, "B T D"],
+        state: State,
+        tap: Tap = untouched,
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Transform each step by itself."""
         hidden_BTN = F.gelu(self.up(x_BTD))

@@ -228,7 +228,9 @@ def _texts_of(place: str, found: list[Path], accept: Callable[[bytes], bool], no
             good = False
         (texts if good else skipped).append(source)
     if not texts:
-        received = f"the {place}, where none of {len(found)} files is text" if found else f"the empty {place}"
+        received = (
+            f"the {place}, where none of {len(found)} files is text" if found else f"the {place}, which has no files"
+        )
         raise TextError(expected="at least one text", received=received, remedy="name a text, or read it with --bytes")
     if skipped:
         files = "file that is" if len(skipped) == 1 else "files that are"

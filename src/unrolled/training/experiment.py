@@ -7,6 +7,7 @@ import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def begin(corpus: Corpus, options: TextOptions, plan: Plan, path: str) -> Experi
         "parameters": plan.parameters,
         "text": {
             "sources": list(corpus.sources),
+            "folder": str(Path.cwd()),
             "options": {**dataclasses.asdict(options), "split": list(options.split)},
             "fingerprint": dataclasses.asdict(corpus.fingerprint),
             "characters": {name: len(ids) for name, ids in corpus.parts.items()},
@@ -79,7 +81,7 @@ def resume(path: str, sources: Sequence[str] = (), progress: Progress | None = N
             remedy="train a new run with a larger budget",
         )
     text = folder.config["text"]
-    corpus = read_corpus(sources or text["sources"], options, vocabulary=vocabulary, progress=progress)
+    corpus = read_corpus(sources or known_sources(folder.config), options, vocabulary=vocabulary, progress=progress)
     if dataclasses.asdict(corpus.fingerprint) != text["fingerprint"]:
         raise RunError(
             expected=f"the text of {text['fingerprint']['size']} bytes, sha256 {text['fingerprint']['sha256'][:12]}…",
@@ -107,6 +109,22 @@ def finish(experiment: Experiment) -> Score | None:
     if len(corpus.part("valid")) < 2:
         return None
     return evaluate(model, corpus.part("valid"), Protocol(), utf8_bytes=corpus.utf8_bytes["valid"])
+
+
+def known_sources(config: Mapping[str, Any]) -> list[str]:
+    """Return where a run's text was, seen from here. Raises RunError when it came from standard input."""
+    text = config["text"]
+    if "-" in text["sources"]:
+        raise RunError(
+            expected="a text that can be read again",
+            received="one that came from standard input",
+            remedy="name a file with the same text, or pipe it in again and name it -",
+        )
+    there = Path(text.get("folder", "."))
+    return [
+        name if name.startswith("builtin:") or Path(name).exists() or not (there / name).exists() else str(there / name)
+        for name in text["sources"]
+    ]
 
 
 def read_config(config: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig, TextOptions]:

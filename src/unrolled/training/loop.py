@@ -27,7 +27,7 @@ from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate
-from unrolled.training.events import Evaluated, Event, Progressed, SaveFailed, Saved, Skipped, Stopped, Wrote
+from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 from unrolled.training.run_folder import RunFolder
 
 MAX_SKIPPED = 10
@@ -276,9 +276,7 @@ def _write(training: Training) -> str:
     vocabulary, was_training = training.vocabulary, training.model.training
     prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
     training.model.eval()
-    ids = stream(
-        training.model, prompt, SamplingOptions(temperature=SAMPLE_TEMPERATURE), seed=training.config.seed
-    )
+    ids = stream(training.model, prompt, SamplingOptions(temperature=SAMPLE_TEMPERATURE), seed=training.config.seed)
     text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
     training.model.train(was_training)
     return text

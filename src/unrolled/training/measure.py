@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from unrolled.models import ModelConfig
-from unrolled.training.config import PRECISIONS, TrainingConfig
-from unrolled.training.loop import Training, update
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.config import PRECISIONS, TrainingConfig
+from unrolled.training.loop import Training, update
 
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 7
