@@ -1,8 +1,8 @@
 """What `unrolled bench` measures: a training step of every family beside its plain PyTorch twin.
 
-Knows nothing about terminals. A twin is what a user would write: `nn.Embedding`, torch's own layer in float32, `nn.Linear`,
-cross-entropy, `AdamW`, carried state where torch has one. Both sides take turns in one process, and medians are compared,
-because machines are shared and noisy.
+Knows nothing about terminals. A twin is what a user would write: `nn.Embedding`, torch's own layer in float32,
+`nn.Linear`, cross-entropy, `AdamW`. Both sides take turns in one process, and medians are compared, because machines
+are shared and noisy.
 
 Shapes: B batch, T time, V vocabulary.
 """
@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -149,7 +150,18 @@ def rows() -> list[Row]:
     return found
 
 
-def measure_rows(row: Row, rounds: int) -> dict[str, object]:
+class Result(TypedDict):
+    """One measured comparison, under its public names."""
+
+    name: str
+    unit: str
+    value: float
+    reference: str
+    reference_value: float
+    ratio: float
+
+
+def measure_rows(row: Row, rounds: int) -> Result:
     """Measure one comparison; speeds are training characters per second, medians of `rounds` turns."""
     ours, theirs = _our_step(row), _their_step(row)
     for step in (ours, theirs):

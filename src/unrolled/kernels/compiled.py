@@ -49,7 +49,8 @@ class _Elman(torch.autograd.Function):
         return hidden[1:]
 
     @staticmethod
-    def backward(ctx: Any, above_TBN: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        (above_TBN,) = above
         x_TBD, hidden, w_ih, w_hh = ctx.saved_tensors
         time, batch, units = above_TBN.shape
         grads, grad_h = torch.empty_like(hidden[1:]), torch.zeros(batch, units)
@@ -81,7 +82,8 @@ class _GRU(torch.autograd.Function):
         return hidden[1:], states[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, above_TBN: Tensor, last_BN: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        above_TBN, last_BN = above
         x_TBD, hidden, states, gates, products, w_ih, w_hh = ctx.saved_tensors
         time, batch, units = above_TBN.shape
         grads, recurrent, carried = torch.empty_like(gates), torch.empty_like(gates), last_BN.float().clone()
@@ -114,7 +116,8 @@ class _LSTM(torch.autograd.Function):
         return hidden[1:], cells[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, above_TBN: Tensor, last_BN: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        above_TBN, last_BN = above
         x_TBD, hidden, cells, gates, w_ih, w_hh = ctx.saved_tensors
         time, batch, units = above_TBN.shape
         grads, grad_h, grad_c = torch.empty_like(gates), torch.zeros(batch, units), last_BN.float().clone()

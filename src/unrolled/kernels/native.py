@@ -1,4 +1,4 @@
-"""The compiled kernels: built once by the machine's own C++ compiler, loaded by ctypes, done without where there is none.
+"""The compiled kernels: built once by the machine's own C++ compiler, and done without where there is none.
 
 Knows nothing about layers or gradients. `native.cpp` needs AVX-512 with BF16 and OpenMP; where the compiler, the
 processor or the operating system lacks anything, `library()` is None, `problem()` says why, and torch's own operators
@@ -24,7 +24,7 @@ BUILD_SECONDS = 120
 NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512_bf16")
 
 
-class _Unavailable(Exception):
+class _UnavailableError(Exception):
     """Why there is no compiled kernel; never leaves this module."""
 
 
@@ -34,7 +34,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         return None, "switched off by UNROLLED_NATIVE=0"
     try:
         return ctypes.CDLL(str(_built())), ""
-    except (_Unavailable, OSError) as problem:
+    except (_UnavailableError, OSError) as problem:
         return None, " ".join(str(problem).split())[:200]
 
 
@@ -69,10 +69,10 @@ def _built() -> Path:
     """Return the path of the shared library for this processor and source, compiling it if need be."""
     flags = _processor_flags()
     if missing := [flag for flag in NEEDED if flag not in flags]:
-        raise _Unavailable(f"this processor lacks {', '.join(missing)}")
+        raise _UnavailableError(f"this processor lacks {', '.join(missing)}")
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     if compiler is None:
-        raise _Unavailable("no C++ compiler (c++, g++ or clang++) was found")
+        raise _UnavailableError("no C++ compiler (c++, g++ or clang++) was found")
     facts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), " ".join(sorted(flags)).encode(), compiler.encode())
     target = _folder() / f"native-{hashlib.sha256(b'|'.join(facts)).hexdigest()[:16]}.so"
     if not target.exists():
@@ -83,9 +83,9 @@ def _built() -> Path:
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
             except subprocess.CalledProcessError as error:
-                raise _Unavailable(f"{compiler} could not build them: {error.stderr.strip()[-150:]}") from None
+                raise _UnavailableError(f"{compiler} could not build them: {error.stderr.strip()[-150:]}") from None
             except subprocess.TimeoutExpired:
-                raise _Unavailable(f"{compiler} took over {BUILD_SECONDS} seconds") from None
+                raise _UnavailableError(f"{compiler} took over {BUILD_SECONDS} seconds") from None
             made.replace(target)
     return target
 
@@ -100,7 +100,7 @@ def _folder() -> Path:
 def _processor_flags() -> set[str]:
     information = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not information.exists():
-        raise _Unavailable(f"they are written for x86-64 on Linux, and this is {platform.machine()} on {os.name}")
+        raise _UnavailableError(f"they are written for x86-64 on Linux, and this is {platform.machine()} on {os.name}")
     for line in information.read_text(errors="replace").splitlines():
         if line.startswith("flags"):
             return set(line.partition(":")[2].split())

@@ -24,7 +24,7 @@ def elman(
     """Return every h_t = tanh(W x_t + b + U h_(t-1) + c), and the last one."""
     if _compiled(x_BTD, h_BN):
         return compiled.elman(x_BTD, h_BN, weights)
-    all_BTN, last = torch.rnn_tanh(x_BTD, h_BN[None], list(weights), **_one_layer())
+    all_BTN, last = torch.rnn_tanh(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
 
 
@@ -38,7 +38,7 @@ def gru(
     """
     if _compiled(x_BTD, h_BN):
         return compiled.gru(x_BTD, h_BN, weights)
-    all_BTN, last = torch.gru(x_BTD, h_BN[None], list(weights), **_one_layer())
+    all_BTN, last = torch.gru(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
 
 
@@ -52,7 +52,9 @@ def lstm(
     """
     if _compiled(x_BTD, h_BN):
         return compiled.lstm(x_BTD, h_BN, c_BN, weights)
-    all_BTN, hidden, cell = torch.lstm(x_BTD, (h_BN[None], c_BN[None]), list(weights), **_one_layer())
+    all_BTN, hidden, cell = torch.lstm(
+        x_BTD, (h_BN[None], c_BN[None]), list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
+    )
     return all_BTN, hidden[0], cell[0]
 
 
@@ -62,14 +64,3 @@ def _compiled(x_BTD: Tensor, h_BN: Tensor) -> bool:
     )
     fits = h_BN.dtype == torch.float32 and h_BN.shape[1] % compiled.BLOCK == 0
     return in_bfloat16 and fits and native.library() is not None
-
-
-def _one_layer() -> dict[str, bool | int | float]:
-    return {
-        "has_biases": True,
-        "num_layers": 1,
-        "dropout": 0.0,
-        "train": torch.is_grad_enabled(),
-        "bidirectional": False,
-        "batch_first": True,
-    }

@@ -4,12 +4,14 @@ Knows nothing about where the coefficients come from.
 
 In float32 on a CPU a compiled loop runs, where there is one: it reads every number once. Elsewhere time is cut into C
 chunks that are scanned side by side from zero; the value carried into each chunk is then added, times the product of
-the coefficients since the chunk's start. With C = 1 this is the plain loop. Source: Blelloch 1990, "Prefix sums and their applications"; Martin and Cundy 2018, arXiv 1709.04057.
+the coefficients since the chunk's start. With C = 1 this is the plain loop.
+Source: Blelloch 1990, "Prefix sums and their applications"; Martin and Cundy 2018, arXiv 1709.04057.
 
 Shapes: B batch, T time, N units, C chunks, S steps of a chunk.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -30,13 +32,14 @@ def linear_scan(
 
 class _LinearScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a_BTN: Tensor, b_BTN: Tensor, h_BN: Tensor) -> Tensor:
+    def forward(ctx: Any, a_BTN: Tensor, b_BTN: Tensor, h_BN: Tensor) -> Tensor:
         all_BTN = _compiled(a_BTN, b_BTN, h_BN, backwards=False) if _fits(a_BTN) else _scan(a_BTN, b_BTN, h_BN)
         ctx.save_for_backward(a_BTN, all_BTN, h_BN)
         return all_BTN
 
     @staticmethod
-    def backward(ctx, grad_BTN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (grad_BTN,) = above
         a_BTN, all_BTN, h_BN = ctx.saved_tensors
         # d/dh_t = grad_t + a_(t+1) * d/dh_(t+1): the same recurrence, backwards in time.
         if _fits(a_BTN):

@@ -51,7 +51,7 @@ class ModelConfig:
         """Return plain JSON values; `from_json` is the inverse."""
         return {
             "stack": dataclasses.asdict(self.stack),
-            "layers": [{"family": family_of(layer), **dataclasses.asdict(layer)} for layer in self.layers],
+            "layers": [{"family": family_of(layer), **_fields_of(layer)} for layer in self.layers],
         }
 
     @classmethod
@@ -152,15 +152,14 @@ def from_fields(config: type[C], values: Mapping[str, object]) -> C:
                 expected=f"an option of {config.__name__}", received=repr(name), remedy=_known(name, fields)
             )
         kind = fields[name].type
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
+        plain = float(value) if kind is float and type(value) is int else value
+        if type(plain) is not kind:
             raise ConfigError(
                 expected=f"{name} to be of type {getattr(kind, '__name__', kind)}",
                 received=repr(value),
                 remedy="correct its value",
             )
-        checked[name] = value
+        checked[name] = plain
     missing = [
         name
         for name, field in fields.items()
@@ -171,6 +170,10 @@ def from_fields(config: type[C], values: Mapping[str, object]) -> C:
             expected=f"a value for {missing[0]}", received="none", remedy=f"give {config.__name__} its {missing[0]}"
         )
     return config(**checked)
+
+
+def _fields_of(layer: LayerConfig) -> dict[str, object]:
+    return {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}  # type: ignore[arg-type]
 
 
 def _known(name: str, fields: Mapping[str, object]) -> str:

@@ -25,6 +25,10 @@ class RecurrentLayer(Layer):
 
     gates: int
     state_names: tuple[str, ...]
+    weight_ih: nn.Parameter
+    weight_hh: nn.Parameter
+    bias_ih: nn.Parameter
+    bias_hh: nn.Parameter
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -10,8 +10,9 @@ Knows nothing about any family: it is handed layers and numbers them.
 Shapes: B batch, T time, V vocabulary, D width, N units.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -69,17 +70,13 @@ class Stack(SequenceModel):
     @property
     def units(self) -> Mapping[str, int]:
         """Name and size of every group of units, `layer0.hidden` first."""
-        return {
-            prefix + name: size
-            for prefix, branch in zip(self._prefixes, self.branches, strict=True)
-            for name, size in branch.units.items()
-        }
+        return {prefix + name: size for prefix, _, branch in self._parts() for name, size in branch.units.items()}
 
     def initial_state(self, batch: int) -> State:
         """Return the state of `batch` streams of which nothing was read yet: zeros."""
         return {
             prefix + name: value
-            for prefix, branch in zip(self._prefixes, self.branches, strict=True)
+            for prefix, _, branch in self._parts()
             for name, value in branch.initial_state(batch).items()
         }
 
@@ -93,10 +90,15 @@ class Stack(SequenceModel):
             return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
         x_BTD = self.dropout(self.embedding(tokens_BT))
         after: dict[str, Tensor] = {}
-        for prefix, norm, branch in zip(self._prefixes, self.norms, self.branches, strict=True):
+        for prefix, norm, branch in self._parts():
             mine = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
             y_BTD = self.dropout(y_BTD)
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
             after.update({prefix + name: value for name, value in mine.items()})
         return self.readout(self.final_norm(x_BTD)), after
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module, Layer]]:
+        """Yield each branch with its name's prefix and its norm."""
+        for prefix, norm, branch in zip(self._prefixes, self.norms, self.branches, strict=True):
+            yield prefix, norm, cast(Layer, branch)

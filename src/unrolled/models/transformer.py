@@ -130,7 +130,7 @@ class MLP(Layer):
     def forward(
         self,
         x_BTD: Float[Tensor, "B T D"],
-        state: State,
+        state: State,  # noqa: ARG002
         tap: Tap = untouched,
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Transform each step by itself."""
