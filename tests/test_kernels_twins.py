@@ -1,6 +1,6 @@
 """Every kernel is its naive twin: outputs and all gradients, in float64, float32 and under bfloat16 autocast.
 
-Only the public functions of unrolled.kernels are used, so that what is behind them may change.
+Only the public functions of unrolled.kernels are called, so that what is behind them may change.
 """
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tolerances import EXACT64, KERNEL_BFLOAT16, KERNEL_BFLOAT16_GRADIENT, KERNEL_FLOAT32, KERNEL_FLOAT32_GRADIENT
 
 from unrolled import kernels
+from unrolled.kernels import native
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 NAMES = [*GATES, "linear_scan", "dilated_causal_convolution"]
@@ -19,7 +20,7 @@ SHAPES = [
     *[(1, 1, 5, 5), (3, 2, 7, 7), (5, 7, 13, 9), (1, 33, 17, 17), (7, 33, 40, 40), (3, 64, 96, 96), (2, 50, 31, 31)],
     *[(1, 1, 16, 16), (1, 33, 16, 16), (3, 2, 48, 48), (33, 5, 32, 32), (17, 3, 7, 64), (2, 40, 64, 80)],
 ]
-"""B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides."""
+"""B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides, and some that all do."""
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 each_kernel = pytest.mark.parametrize("name", NAMES)
 
@@ -97,7 +98,10 @@ def test_float64(name, shape, seed):
 
 @each_kernel
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_float32_and_bfloat16_autocast(name, shape):
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+def test_float32_and_bfloat16_autocast(name, shape, compiled, monkeypatch):
+    if not compiled:  # as on a machine without a compiler
+        monkeypatch.setattr(native, "library", lambda: None)
     args = arguments(name, shape)
     single = [value.float() for value in args]
     twins, twin_gradients = outputs_and_gradients(reference, name, args)

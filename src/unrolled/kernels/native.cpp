@@ -395,6 +395,73 @@ void column_sums(int rows, int columns, const bf16 *matrix, float *sums, int thr
     }
 }
 
+// out[row] = table[index[row]], rows of `columns` numbers (a multiple of 16).
+void gather_rows(int rows, int columns, const int64_t *index, const bf16 *table, bf16 *out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < rows; ++row)
+        __builtin_memcpy(out + size_t(row) * columns, table + size_t(index[row]) * columns, size_t(columns) * 2);
+}
+
+// table[index[row]] += matrix[row] in float32; the table is zero on entry. Threads share the columns, not the rows.
+void scatter_rows(int rows, int columns, const int64_t *index, const bf16 *matrix, float *table, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        const int from = share(columns / 16, thread, threads) * 16, to = share(columns / 16, thread + 1, threads) * 16;
+        for (int row = 0; row < rows; ++row) {
+            float *into = table + size_t(index[row]) * columns;
+            const bf16 *source = matrix + size_t(row) * columns;
+            for (int c = from; c < to; c += 16)
+                _mm512_storeu_ps(into + c, add(_mm512_loadu_ps(into + c), load(source + c)));
+        }
+    }
+}
+
+// y = x / sqrt(mean(x^2) + eps) * gain for every row of D numbers; also 1 / sqrt(...) of each row. float32 to bfloat16.
+void rms_norm_forward(int rows, int D, const float *x, const float *gain, bf16 *y, float *scales, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < rows; ++row) {
+        const float *from = x + size_t(row) * D;
+        __m512 sum = _mm512_setzero_ps();
+        for (int d = 0; d < D; d += 16) {
+            const __m512 v = _mm512_loadu_ps(from + d);
+            sum = _mm512_fmadd_ps(v, v, sum);
+        }
+        const float scale = 1.0f / __builtin_sqrtf(_mm512_reduce_add_ps(sum) / D + 1e-6f);
+        scales[row] = scale;
+        for (int d = 0; d < D; d += 16)
+            store(y + size_t(row) * D + d,
+                  mul(mul(_mm512_loadu_ps(from + d), set1(scale)), _mm512_loadu_ps(gain + d)));
+    }
+}
+
+// dx = scale * (g - n * mean(g * n)) with n = x * scale and g = above * gain; the gain's gradient is the sum of above * n,
+// one partial sum [D] for each thread.
+void rms_norm_backward(int rows, int D, const float *x, const float *gain, const float *scales, const bf16 *above,
+                       float *grad, float *grad_gain, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        float *partial = grad_gain + size_t(thread) * D;
+        for (int d = 0; d < D; ++d) partial[d] = 0.0f;
+        for (int row = share(rows, thread, threads); row < share(rows, thread + 1, threads); ++row) {
+            const float *from = x + size_t(row) * D;
+            const bf16 *up = above + size_t(row) * D;
+            const __m512 scale = set1(scales[row]);
+            __m512 dot = _mm512_setzero_ps();
+            for (int d = 0; d < D; d += 16) {
+                const __m512 n = mul(_mm512_loadu_ps(from + d), scale), a = load(up + d);
+                _mm512_storeu_ps(partial + d, _mm512_fmadd_ps(a, n, _mm512_loadu_ps(partial + d)));
+                dot = _mm512_fmadd_ps(mul(a, _mm512_loadu_ps(gain + d)), n, dot);
+            }
+            const __m512 mean = set1(_mm512_reduce_add_ps(dot) / D);
+            for (int d = 0; d < D; d += 16) {
+                const __m512 n = mul(_mm512_loadu_ps(from + d), scale);
+                const __m512 g = mul(load(up + d), _mm512_loadu_ps(gain + d));
+                _mm512_storeu_ps(grad + size_t(row) * D + d, mul(scale, _mm512_fnmadd_ps(n, mean, g)));
+            }
+        }
+    }
+}
+
 // hidden has T + 1 rows, the first one is the state before; cells likewise. The gates take the place of the inputs.
 void lstm_forward(int T, int B, int N, bf16 *inputs, const bf16 *weight, bf16 *hidden, float *cells, int threads) {
     bf16 *gates = inputs;

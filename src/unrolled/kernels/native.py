@@ -48,6 +48,15 @@ def problem() -> str:
     return _loaded()[1]
 
 
+def in_bfloat16(x: Tensor) -> bool:
+    """Say whether products of `x` run in bfloat16 on a CPU: where the compiled kernels are at home."""
+    return (
+        x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
+
+
 def call(name: str, *arguments: Tensor | int) -> None:
     """Call a compiled kernel with tensors (contiguous, of the dtype it expects) and integers, then all threads.
 

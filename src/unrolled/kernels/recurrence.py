@@ -6,61 +6,67 @@ Knows nothing about layers, taps or states.
 stacked in the order of torch.nn. In bfloat16 on a CPU (that is, under autocast) the compiled kernels run, where there
 are any and N is a multiple of 16; everywhere else torch's own operators do: cuDNN's on a GPU.
 
-Shapes: B batch, T time, D inputs, N units, G gates.
+`x` is (B, T, D); or, with `tokens_BT`, a table (V, D) whose rows `tokens_BT` are the inputs.
+
+Shapes: B batch, T time, D inputs, N units, G gates, V rows of a table.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from unrolled.kernels import compiled, native
-
-Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+from unrolled.kernels.compiled import Inputs, Weights
 
 
 def elman(
-    x_BTD: Float[Tensor, "B T D"], h_BN: Float[Tensor, "B N"], weights: Weights
+    x: Tensor, h_BN: Float[Tensor, "B N"], weights: Weights, tokens_BT: Int[Tensor, "B T"] | None = None
 ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"]]:
     """Return every h_t = tanh(W x_t + b + U h_(t-1) + c), and the last one."""
-    if _compiled(x_BTD, h_BN):
-        return compiled.elman(x_BTD, h_BN, weights)
+    if _compiled(h_BN):
+        return compiled.elman(Inputs(x, tokens_BT), h_BN, weights)
+    x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, last = torch.rnn_tanh(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
 
 
 def gru(
-    x_BTD: Float[Tensor, "B T D"], h_BN: Float[Tensor, "B N"], weights: Weights
+    x: Tensor, h_BN: Float[Tensor, "B N"], weights: Weights, tokens_BT: Int[Tensor, "B T"] | None = None
 ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"]]:
     """Return every hidden state of a GRU, and the last one; gates stand in the order r, z, n.
 
     r = sigmoid(W_r x + b_r + U_r h + c_r)      z = sigmoid(W_z x + b_z + U_z h + c_z)
     n = tanh(W_n x + b_n + r * (U_n h + c_n))   h' = (1 - z) * n + z * h
     """
-    if _compiled(x_BTD, h_BN):
-        return compiled.gru(x_BTD, h_BN, weights)
+    if _compiled(h_BN):
+        return compiled.gru(Inputs(x, tokens_BT), h_BN, weights)
+    x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, last = torch.gru(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
 
 
 def lstm(
-    x_BTD: Float[Tensor, "B T D"], h_BN: Float[Tensor, "B N"], c_BN: Float[Tensor, "B N"], weights: Weights
+    x: Tensor,
+    h_BN: Float[Tensor, "B N"],
+    c_BN: Float[Tensor, "B N"],
+    weights: Weights,
+    tokens_BT: Int[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"], Float[Tensor, "B N"]]:
     """Return every hidden state of an LSTM, the last one, and the last cell; gates stand in the order i, f, g, o.
 
     i, f, o = sigmoid(W x + b + U h + c)   g = tanh(W x + b + U h + c)   cell' = f * cell + i * g
     h' = o * tanh(cell')
     """
-    if _compiled(x_BTD, h_BN):
-        return compiled.lstm(x_BTD, h_BN, c_BN, weights)
+    if _compiled(h_BN):
+        return compiled.lstm(Inputs(x, tokens_BT), h_BN, c_BN, weights)
+    x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, hidden, cell = torch.lstm(
         x_BTD, (h_BN[None], c_BN[None]), list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
     )
     return all_BTN, hidden[0], cell[0]
 
 
-def _compiled(x_BTD: Tensor, h_BN: Tensor) -> bool:
-    in_bfloat16 = x_BTD.device.type == "cpu" and (
-        torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    )
+def _compiled(h_BN: Tensor) -> bool:
     fits = h_BN.dtype == torch.float32 and h_BN.shape[1] % compiled.BLOCK == 0
-    return in_bfloat16 and fits and native.library() is not None
+    return native.in_bfloat16(h_BN) and fits and native.library() is not None

@@ -42,9 +42,9 @@ class GRU(RecurrentLayer):
         """The gates, the candidate and the hidden units."""
         return dict.fromkeys(("reset_gate", "update_gate", "candidate", "hidden"), self.width)
 
-    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+    def run(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State]:
         """Return all hidden states and the last state."""
-        hidden_BTN, last = gru(x_BTD, state["hidden"], self.weights)
+        hidden_BTN, last = gru(x, state["hidden"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": last}
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:

@@ -55,9 +55,9 @@ class LSTM(RecurrentLayer):
         names = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
         return dict.fromkeys(names, self.width)
 
-    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+    def run(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State]:
         """Return all hidden states and the last state."""
-        hidden_BTN, hidden, cell = lstm(x_BTD, state["hidden"], state["cell"], self.weights)
+        hidden_BTN, hidden, cell = lstm(x, state["hidden"], state["cell"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": hidden, "cell": cell}
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolled.kernels import Weights
@@ -57,7 +57,7 @@ class RecurrentLayer(Layer):
         """Run the fast kernel, or, where a tap edits, one step at a time."""
         if any(tap.edits(name) for name in self.units):
             return self._step_by_step(x_BTD, state, tap)
-        hidden_BTN, after = self.run(x_BTD, state)
+        hidden_BTN, after = self.run(x_BTD, state, None)
         after = {name: value.to(state[name].dtype) for name, value in after.items()}
         if any(tap.watches(name) for name in self.units):
             for name, value_BTN in self.reveal(x_BTD, hidden_BTN, state).items():
@@ -65,9 +65,20 @@ class RecurrentLayer(Layer):
                     tap(name, value_BTN)
         return hidden_BTN, after
 
+    reads_rows = True
+
+    def read_rows(
+        self, table_VD: Float[Tensor, "V D"], tokens_BT: Int[Tensor, "B T"], state: State, tap: Tap = untouched
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        """Multiply each row of the table once instead of once per step, where no tap wants to see more."""
+        if any(tap.watches(name) for name in self.units):
+            return self(table_VD[tokens_BT], state, tap)
+        hidden_BTN, after = self.run(table_VD, state, tokens_BT)
+        return hidden_BTN, {name: value.to(state[name].dtype) for name, value in after.items()}
+
     @abstractmethod
-    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return all hidden states and the last state, by the fast kernel."""
+    def run(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State]:
+        """Return all hidden states and the last state, by the fast kernel; with tokens, `x` is a table of inputs."""
 
     @abstractmethod
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:

@@ -38,9 +38,9 @@ class RNN(RecurrentLayer):
         """The hidden units."""
         return {"hidden": self.width}
 
-    def run(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+    def run(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State]:
         """Return all hidden states and the last state."""
-        hidden_BTN, last = elman(x_BTD, state["hidden"], self.weights)
+        hidden_BTN, last = elman(x, state["hidden"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": last}
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:

@@ -173,6 +173,15 @@ class Layer(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Read T >= 1 vectors from `state` on; return as many outputs and the state after them."""
 
+    reads_rows = False
+    """Whether `read_rows` is faster than looking the rows up."""
+
+    def read_rows(
+        self, table_VD: Float[Tensor, "V D"], tokens_BT: Int[Tensor, "B T"], state: State, tap: Tap = untouched
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        """Do what `forward` does on the rows `tokens_BT` of a table: what a first layer reads is just that."""
+        return self(table_VD[tokens_BT], state, tap)
+
 
 class LayerConfig(ABC):
     """What a family must be told to be built; a frozen dataclass whose fields are plain JSON values.

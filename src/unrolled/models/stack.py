@@ -14,14 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
+from unrolled.kernels import rms_norm
 from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, under, untouched
 
 EMBEDDING_STD = 0.5
 READOUT_STD = 0.02
+ROWS_PAY = 4
+"""From so many characters per symbol on, the first layer works on the table of symbols and not on each character."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,8 @@ class StackConfig:
     """The frame around the layers.
 
     `width` is D, the length of the vectors between layers. `plain` leaves out residual connections and norms, as
-    the models of 2015 did. `dropout` is the probability of dropping an element of the embedding and of each
-    branch's output while training (Zaremba et al. 2014, arXiv 1409.2329: never between time steps).
+    the models of 2015 did. `dropout` is the probability of dropping an element of each branch's output
+    while training (Zaremba et al. 2014, arXiv 1409.2329: never between time steps).
     """
 
     width: int
@@ -42,6 +46,18 @@ class StackConfig:
             raise ConfigError(expected="a width of 1 to 65536", received=str(self.width), remedy="change --width")
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(expected="a dropout from 0 to below 1", received=str(self.dropout), remedy="change it")
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a gain per number."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x_BTD: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Return each vector over its root mean square, times the gain."""
+        return rms_norm(x_BTD, self.gain)
 
 
 class Stack(SequenceModel):
@@ -58,9 +74,9 @@ class Stack(SequenceModel):
         for number, layer in enumerate(layers):
             for branch in layer:
                 self.branches.append(branch)
-                self.norms.append(nn.Identity() if config.plain else nn.RMSNorm(config.width, eps=1e-6))
+                self.norms.append(nn.Identity() if config.plain else RMSNorm(config.width))
                 self._prefixes.append(f"layer{number}.")
-        self.final_norm = nn.Identity() if config.plain else nn.RMSNorm(config.width, eps=1e-6)
+        self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.readout = nn.Linear(config.width, vocab_size)
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
@@ -88,11 +104,14 @@ class Stack(SequenceModel):
             state = self.initial_state(tokens_BT.shape[0])
         if tokens_BT.shape[1] == 0:
             return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
-        x_BTD = self.dropout(self.embedding(tokens_BT))
+        x_BTD = self.embedding(tokens_BT)
         after: dict[str, Tensor] = {}
-        for prefix, norm, branch in self._parts():
+        for number, (prefix, norm, branch) in enumerate(self._parts()):
             mine = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-            y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
+            if number == 0 and branch.reads_rows and tokens_BT.numel() >= ROWS_PAY * self.vocab_size:
+                y_BTD, mine = branch.read_rows(norm(self.embedding.weight), tokens_BT, mine, under(tap, prefix))
+            else:
+                y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
             y_BTD = self.dropout(y_BTD)
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
             after.update({prefix + name: value for name, value in mine.items()})
