@@ -2,10 +2,12 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("unrolled", "beartype.beartype")
+install_import_hook("unrolled", "checked.tower")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from unrolled.kernels import native  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +21,5 @@ def same_start():
 
 
 torch.set_num_threads(1)
+# Before any test gets a cache of its own: the compiled kernels are built once and kept.
+native.library()

@@ -4,6 +4,7 @@ Written from the equations in the family docstrings, not from the code. Nothing 
 Shapes: B batch, T time, D inputs, N units, H heads, K head width or kernel size, W window.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -133,7 +134,7 @@ def distribution(logits, *, temperature=1.0, top_k=None, top_p=None):
 def carried_nats(model, ids):
     """The cost of each character but the first, state carried, one character at a time."""
     ids, state, costs = np.asarray(ids).astype(np.int64), None, []
-    for now, following in zip(ids, ids[1:], strict=False):
+    for now, following in itertools.pairwise(ids):
         with torch.no_grad():
             logits, state = model(torch.tensor([[now]]), state)
         costs.append(-logits[0, 0].log_softmax(-1)[following].item())

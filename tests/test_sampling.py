@@ -4,16 +4,16 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import EXACT64
 
 import families
+import reference
+from tolerances import EXACT64
 from unrolled.errors import ConfigError
 from unrolled.models import Edit, Watch
-from unrolled.sampling import Reader, SamplingOptions, distribution, draw, stream
+from unrolled.sampling import SamplingOptions, distribution, draw, read, stream
 
 NAMES = ["lstm", "mingru", "tcn", "transformer", "hybrid", "toy"]
 PROMPT = [1, 4, 2, 9, 3, 3, 7, 1, 5, 6, 8, 10, 2]
@@ -113,11 +113,9 @@ def test_a_text_depends_on_its_seed_and_never_holds_the_unknown_symbol(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_read_at_once_or_bit_by_bit_is_the_same(name):
     model = families.model(name)
-    whole, pieces = Reader(model), Reader(model)
-    whole.read(PROMPT)
-    for start, stop in ((0, 1), (1, 1), (1, 6), (6, 7), (7, len(PROMPT))):
-        pieces.read(PROMPT[start:stop])
-    assert whole.logits_V is not None and pieces.logits_V is not None
+    whole, pieces = read(model, PROMPT), None
+    for start, stop in ((0, 1), (1, 6), (6, 7), (7, len(PROMPT))):
+        pieces = read(model, PROMPT[start:stop], None if pieces is None else pieces.state)
     assert whole.logits_V == pytest.approx(pieces.logits_V, abs=1e-6)
     for key, value in whole.state.items():
         torch.testing.assert_close(pieces.state[key], value, rtol=0, atol=EXACT64)
@@ -125,30 +123,24 @@ def test_a_prompt_read_at_once_or_bit_by_bit_is_the_same(name):
     # What was written may as well have been the prompt.
     uniforms = np.random.Generator(np.random.PCG64(1))
     uniforms.random(15)
-    reader = Reader(model)
-    reader.read([*PROMPT, *text[:15]])
+    place = read(model, [*PROMPT, *text[:15]])
     for symbol in text[15:]:
-        assert draw(distribution(reader.logits_V, SamplingOptions()), uniforms.random()) == symbol
-        reader.read([symbol])
+        assert draw(distribution(place.logits_V, SamplingOptions()), uniforms.random()) == symbol
+        place = read(model, [symbol], place.state)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_old_state_goes_back_and_a_copied_one_forks(name):
     model = families.model(name)
-    reader = Reader(model)
-    reader.read(PROMPT[:8])
-    kept = reader.state
-    copies = {key: value.clone() for key, value in kept.items()}
-    reader.read(PROMPT[8:])
-    there = reader.logits_V.copy()
-    fork = Reader(model, state=kept)
-    assert fork.logits_V is None
-    fork.read([5, 5, 5])
-    assert not np.allclose(fork.logits_V, there)
-    reader.state = kept
-    reader.read(PROMPT[8:])
-    assert np.array_equal(reader.logits_V, there)
-    assert all(torch.equal(kept[key], copies[key]) for key in copies)
+    kept = read(model, PROMPT[:8])
+    state, logits = {key: value.clone() for key, value in kept.state.items()}, kept.logits_V.copy()
+    there = read(model, PROMPT[8:], kept.state)
+    fork = read(model, [5, 5, 5], kept.state)
+    assert not np.allclose(fork.logits_V, there.logits_V)
+    again = read(model, PROMPT[8:], kept.state)
+    assert np.array_equal(again.logits_V, there.logits_V)
+    assert np.array_equal(kept.logits_V, logits)
+    assert all(torch.equal(kept.state[key], state[key]) for key in state)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,10 +199,8 @@ def test_options_that_are_refused(options):
         SamplingOptions(**options)
 
 
-def test_an_empty_prompt_is_refused_and_reading_nothing_is_nothing():
+def test_an_empty_prompt_is_refused():
     model = families.model("rnn")
-    with pytest.raises(ConfigError, match="prompt of at least one"):
-        take(1, model, prompt=[])
-    reader = Reader(model)
-    reader.read([])
-    assert reader.state is None and reader.logits_V is None
+    for start in (lambda: take(1, model, prompt=[]), lambda: read(model, [])):
+        with pytest.raises(ConfigError, match="at least one character"):
+            start()

@@ -1,17 +1,18 @@
 """A score is what a stream read character by character costs, whatever lanes and blocks it was computed in."""
 
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import CARRIED_LANES_BITS, EXACT64
 
 import families
+import reference
+from tolerances import CARRIED_LANES_BITS, EXACT64
 from unrolled.errors import ConfigError, TextError
 from unrolled.models import SequenceModel, untouched
 from unrolled.training import evaluation
@@ -59,7 +60,7 @@ class Pairs(SequenceModel):
 
     def cost(self, ids):
         costs = -self.logits.detach().log_softmax(-1).numpy()
-        return math.fsum(costs[a, b] for a, b in zip(ids, ids[1:], strict=False))
+        return math.fsum(costs[a, b] for a, b in itertools.pairwise(ids))
 
 
 @pytest.mark.parametrize("name", sorted(families.PATTERNS))

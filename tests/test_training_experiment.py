@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training_durable import Unsynced
 
 import families
+from test_training_durable import Unsynced
 from unrolled.errors import RunError, TextError, UnrolledError
 from unrolled.models import ModelConfig
 from unrolled.text.corpus import TextOptions, read_corpus
@@ -119,7 +119,9 @@ def test_resume_makes_the_same_bytes(name, stop, book, tmp_path):
     run_to(second)
     assert left_behind(tmp_path / "run") == left_behind(tmp_path / "whole")
     assert finish(second) == finish(whole)
-    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_resume_says_what_differs(book, tmp_path, monkeypatch):
@@ -209,12 +211,20 @@ def test_validation_and_test_characters_never_influence_the_weights(tmp_path):
 
 def test_weights_that_do_not_fit_are_named():
     model, other = families.model("lstm"), families.model("lstm", width=9)
-    refused(lambda: load_weights(model, other.state_dict(), "somewhere"), "branches.0.bias_hh", "(32,)", "(36,)", "somewhere")
+    refused(
+        lambda: load_weights(model, other.state_dict(), "somewhere"),
+        "branches.0.bias_hh",
+        "(32,)",
+        "(36,)",
+        "somewhere",
+    )
     short = dict(model.state_dict())
     short.pop("readout.bias")
     refused(lambda: load_weights(model, short, "x"), "readout.bias", "none")
     refused(lambda: load_weights(model, {**model.state_dict(), "zz": torch.zeros(1)}, "x"), "zz", "none")
-    assert describe(ModelConfig.from_json(families.config("rnn", plain=True).to_json()), 5).endswith("5 parameters, plain")
+    assert describe(ModelConfig.from_json(families.config("rnn", plain=True).to_json()), 5).endswith(
+        "5 parameters, plain"
+    )
 
 
 @pytest.mark.parametrize("missing", ["model", "training", "text"])
@@ -222,5 +232,3 @@ def test_a_configuration_without_its_parts(missing, book, tmp_path):
     config = dict(started(book, tmp_path / "run").folder.config)
     config.pop(missing)
     refused(lambda: read_config(config), missing)
-
-

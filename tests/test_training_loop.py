@@ -8,10 +8,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from test_training_durable import Unsynced
-from tolerances import UPDATE64
 
 import families
+from test_training_durable import Unsynced
+from tolerances import UPDATE64
 from unrolled.errors import TrainingError
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
@@ -19,7 +19,7 @@ from unrolled.training import durable, loop
 from unrolled.training.checkpoint import read_checkpoint
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score
-from unrolled.training.events import Evaluated, Progressed, SaveFailed, Saved, Skipped, Stopped, Wrote
+from unrolled.training.events import Evaluated, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 from unrolled.training.loop import MAX_SKIPPED, Counters, Training, train, update
 from unrolled.training.run_folder import FORMAT_VERSION, RunFolder
 
@@ -131,7 +131,7 @@ def test_stopped_after_every_step_is_byte_identical(name, unbroken, tmp_path):
     }
 
 
-@pytest.mark.parametrize("moment", range(0, 18))
+@pytest.mark.parametrize("moment", range(18))
 def test_killed_between_any_two_events_and_resumed_is_byte_identical(moment, unbroken, tmp_path):
     training, folder = fresh(evaluate_every=3), create(tmp_path / "run")
     whole, whole_folder = fresh(evaluate_every=3), create(tmp_path / "whole")
@@ -227,7 +227,7 @@ def test_the_seed_decides(unbroken):
     training = fresh(seed=0)
     list(train(training))
     assert outcome(training)["weights"] == unbroken("lstm")["weights"]
-    other = fresh(**{"seed": 0})
+    other = fresh(seed=0)
     other.config = TrainingConfig(**(asdict(other.config) | {"seed": 2}))
     list(train(other))
     assert outcome(other)["weights"] != unbroken("lstm")["weights"]
@@ -247,7 +247,7 @@ def test_updates_are_the_naive_ones(name):
     training = fresh(name, dropout=0.0, dtype=torch.float64, clip=0.05, weight_decay=0.3, beta2=0.9, steps=9)
     twin = families.model(name, dtype=torch.float64)
     twin.load_state_dict(training.model.state_dict())
-    ids, config, memory, moments = training.train_ids, training.config, twin.initial_state(3), {}
+    ids, memory, moments = training.train_ids, twin.initial_state(3), {}
     lanes = Lanes(ids, 3, 5)
     for step in range(6):
         assert update(training, lanes) is None
@@ -260,8 +260,8 @@ def test_updates_are_the_naive_ones(name):
         norm = math.sqrt(sum((g**2).sum().item() for g in gradients))
         assert norm > 0.05
         rate = 0.02 * min(1, (step + 1) / 3) * (1 - step / 9)
-        for key, parameter, gradient in zip(names, parameters, gradients, strict=True):
-            gradient = gradient * 0.05 / (norm + 1e-6)
+        clipped = [gradient * 0.05 / (norm + 1e-6) for gradient in gradients]
+        for key, parameter, gradient in zip(names, parameters, clipped, strict=True):
             mean, square = moments.get(key, (0.0, 0.0))
             mean, square = 0.9 * mean + 0.1 * gradient, 0.9 * square + 0.1 * gradient**2
             moments[key] = mean, square

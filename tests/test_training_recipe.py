@@ -96,7 +96,9 @@ def test_every_row_of_the_table_can_be_built(family):
 
 def test_the_model_is_what_was_asked_for():
     assert plan(width=40, steps=5).model.stack == StackConfig(width=40)
-    assert plan(width=40, steps=5, plain=True, dropout=0.25).model.stack == StackConfig(width=40, plain=True, dropout=0.25)
+    assert plan(width=40, steps=5, plain=True, dropout=0.25).model.stack == StackConfig(
+        width=40, plain=True, dropout=0.25
+    )
     for target in (30_000, 1_000_000):
         assert plan(params=target, steps=5).parameters == pytest.approx(target, rel=0.02)
     hybrid = plan(layers="wavenet*2 transformer(window=9,heads=2)", steps=5, width=24)
@@ -112,7 +114,12 @@ def test_one_budget():
     per_step = by_chars.training.lanes * by_chars.training.unroll
     assert by_chars.training.steps == -(-100_001 // per_step)
     assert 100_001 <= by_chars.characters < 100_001 + per_step
-    for one in ({"minutes": 1.0, "steps": 3}, {"steps": 3, "chars": 3}, {"minutes": 1.0, "chars": 3}, {"params": 3, "width": 3}):
+    for one in (
+        {"minutes": 1.0, "steps": 3},
+        {"steps": 3, "chars": 3},
+        {"minutes": 1.0, "chars": 3},
+        {"params": 3, "width": 3},
+    ):
         with pytest.raises(ConfigError) as caught:
             Request(**one)
         assert all(f"--{name}" in str(caught.value) for name in one)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import ConfigError, UnrolledError
 from unrolled.models import SequenceModel, State, Tap, untouched
 from unrolled.sampling import SamplingOptions, stream
 from unrolled.text.corpus import Corpus, TextOptions
@@ -52,10 +52,17 @@ class Run:
 
     def sample(self, prompt: str = "\n", length: int = 500, *, seed: int = 1, **options: Any) -> str:
         """Return `length` characters that the model writes after `prompt`; options as in `SamplingOptions`."""
-        return "".join(islice(self.write(prompt, seed=seed, **options), length))
+        pieces = self.write(prompt, seed=seed, **options)
+        return "".join(islice((character for piece in pieces for character in piece), length))
 
     def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried") -> Score:
         """Score a part of a text (`train`, `valid`, `test` or `all`); it must be encoded with this vocabulary."""
+        if corpus.vocabulary != self.vocabulary:
+            raise ConfigError(
+                expected="a text that was read with this run's vocabulary",
+                received="one with another vocabulary",
+                remedy="read it with read_corpus(..., vocabulary=run.vocabulary)",
+            )
         ids, size = corpus.part(part), corpus.utf8_bytes
         utf8_bytes = sum(size.values()) if part == "all" else size[part]
         return evaluate(self.model, ids, Protocol.parse(protocol), utf8_bytes=utf8_bytes)

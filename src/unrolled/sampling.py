@@ -10,7 +10,7 @@ Shapes: T time, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -69,28 +69,26 @@ def draw(probabilities_V: np.ndarray, uniform: float) -> int:
     return min(index, int(np.flatnonzero(probabilities_V)[-1]))
 
 
-@dataclass
-class Reader:
-    """A model in the middle of a text: what it remembers and what it expects next.
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A place in a text: what a model remembers there and what it expects next. A value: keep it to come back."""
 
-    `state` is a value: keep an old one and assign it back to go back, copy it to fork.
-    """
+    state: State
+    logits_V: np.ndarray
 
-    model: SequenceModel
-    tap: Tap = untouched
-    state: State | None = None
-    logits_V: np.ndarray | None = field(default=None, init=False)
 
-    def read(self, ids: Sequence[int] | np.ndarray) -> None:
-        """Read symbols, T of them at once."""
-        if len(ids) == 0:
-            return
-        device = next(self.model.parameters()).device
-        tokens_1T = torch.as_tensor(np.asarray(ids, dtype=np.int64), device=device)[None]
-        with torch.inference_mode():
-            logits_1TV, self.state = self.model(tokens_1T, self.state, tap=self.tap)
-        last: Tensor = logits_1TV[0, -1]
-        self.logits_V = last.float().cpu().numpy()
+def read(
+    model: SequenceModel, ids: Sequence[int] | np.ndarray, state: State | None = None, *, tap: Tap = untouched
+) -> Place:
+    """Read symbols (at least one) from `state` on and return the place after them."""
+    if len(ids) == 0:
+        raise ConfigError(expected="at least one character to read", received="none", remedy="give a prompt")
+    device = next(model.parameters()).device
+    tokens_1T = torch.as_tensor(np.asarray(ids, dtype=np.int64), device=device)[None]
+    with torch.inference_mode():
+        logits_1TV, after = model(tokens_1T, state, tap=tap)
+    last: Tensor = logits_1TV[0, -1]
+    return Place(after, last.float().cpu().numpy())
 
 
 def stream(
@@ -105,13 +103,9 @@ def stream(
 
     The model must be in evaluation mode.
     """
-    if len(prompt) == 0:
-        raise ConfigError(expected="a prompt of at least one character", received="none", remedy="give a prompt")
-    reader = Reader(model, tap)
-    reader.read(prompt)
+    place = read(model, prompt, tap=tap)
     uniforms = np.random.Generator(np.random.PCG64(seed))
     while True:
-        assert reader.logits_V is not None
-        symbol = draw(distribution(reader.logits_V, options), uniforms.random())
+        symbol = draw(distribution(place.logits_V, options), uniforms.random())
         yield symbol
-        reader.read([symbol])
+        place = read(model, [symbol], place.state, tap=tap)

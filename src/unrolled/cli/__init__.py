@@ -3,27 +3,68 @@
 Knows nothing about torch until a verb needs it: `unrolled --help` starts at once.
 """
 
+import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from cyclopts import App, CycloptsError
-from cyclopts.config import Toml
+from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
 from unrolled import __version__
 from unrolled.cli.bench import bench
-from unrolled.cli.console import complain, silence_stdout
+from unrolled.cli.console import complain, open_streams, silence_stdout
 from unrolled.cli.corpora import corpora
 from unrolled.cli.demo import demo
 from unrolled.cli.doctor import doctor
+from unrolled.cli.mistakes import explained
 from unrolled.cli.runs import runs, show
 from unrolled.cli.sample import sample
 from unrolled.cli.score import score
+from unrolled.cli.settings import settle
 from unrolled.cli.train import train
-from unrolled.errors import ConfigError, UnrolledError
+from unrolled.errors import UnrolledError
 
 BAD_INPUT = 2
+
+
+class Verb(NamedTuple):
+    """A verb of the command line: the function that does it, how it is typed, and examples for its help."""
+
+    action: Callable[..., int]
+    usage: str
+    examples: tuple[str, ...]
+
+
+VERBS = (
+    Verb(demo, "[OPTIONS]", ("unrolled demo", "unrolled demo --minutes 10")),
+    Verb(
+        train,
+        "TEXT... [OPTIONS]",
+        (
+            "unrolled train book.txt --minutes 3",
+            "unrolled train notes/ 'essays/*.md' --family gru --params 1M",
+            "cat letters.txt | unrolled train - --steps 2000 --run runs/letters",
+            "unrolled train manual --layers 'wavenet wavenet transformer(window=64)'",
+            "unrolled train --resume --run runs/letters",
+        ),
+    ),
+    Verb(
+        sample,
+        "RUN [OPTIONS]",
+        ("unrolled sample runs/book-lstm", 'unrolled sample runs/book-lstm --prompt "It was" --temperature 0.5'),
+    ),
+    Verb(
+        score,
+        "RUN [TEXT...] [OPTIONS]",
+        ("unrolled score runs/book-lstm", "unrolled score runs/book-lstm other.txt --protocol reset:256 --json"),
+    ),
+    Verb(runs, "[DIR] [OPTIONS]", ("unrolled runs",)),
+    Verb(show, "RUN [OPTIONS]", ("unrolled show runs/book-lstm",)),
+    Verb(corpora, "[OPTIONS]", ("unrolled corpora",)),
+    Verb(doctor, "[OPTIONS]", ("unrolled doctor --json",)),
+    Verb(bench, "[WORD...] [OPTIONS]", ("unrolled bench", "unrolled bench lstm --json")),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,59 +74,55 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status; every error becomes one line on stderr."""
+    open_streams()
+    status = BAD_INPUT
     try:
-        status = _app(arguments)(arguments, exit_on_error=False, print_error=False)
+        status = _app()(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except UnrolledError as error:
         complain(str(error))
-        return BAD_INPUT
     except CycloptsError as error:
-        complain(_explained(error))
-        return BAD_INPUT
+        complain(str(explained(error, [verb.action.__name__ for verb in VERBS])))
     except KeyboardInterrupt:
         complain("interrupted; nothing was lost that had been written")
-        return 130
+        status = 130
     except BrokenPipeError:
         silence_stdout()
-        return 141
-    except MemoryError:
+        status = 141
+    except OSError as error:
+        complain(f"expected to read and write files, got {error.strerror or error}{_about(error)}; look after it")
+        silence_stdout()
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error) and "out of memory" not in str(error):
+            raise
         complain("expected enough memory for this, got none left; lower --params, --lanes or --unroll")
-        return BAD_INPUT
     return status if isinstance(status, int) else 0
 
 
-def _app(arguments: list[str]) -> App:
+def _about(error: OSError) -> str:
+    return f" about {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+
+
+def _app() -> App:
     app = App(
         name="unrolled",
         help="A laboratory for character-level sequence models: train one on your text, watch it learn, let it write.",
-        help_epilogue="Start with:  unrolled demo   or   unrolled train book.txt --minutes 3",
+        usage="Usage: unrolled VERB [OPTIONS]",
+        help_epilogue=_examples(("unrolled demo", "unrolled train book.txt --minutes 3", "unrolled train --help")),
         version=__version__,
         help_format="plaintext",
-        config=_config_file(arguments),
+        group_commands="Verbs",
+        group_arguments=Group("What", sort_key=0),
+        group_parameters=Group("Options", sort_key=9),
+        config=[settle],
         error_console=Console(stderr=True),
         result_action="return_value",
     )
-    for place, verb in enumerate((demo, train, sample, score, runs, show, corpora, doctor, bench)):
-        app.command(verb, sort_key=place)
+    for place, verb in enumerate(VERBS):
+        usage = f"Usage: unrolled {verb.action.__name__} {verb.usage}"
+        app.command(verb.action, sort_key=place, usage=usage, help_epilogue=_examples(verb.examples))
     return app
 
 
-def _config_file(arguments: list[str]) -> list[Toml]:
-    """Return the file that --config names, to be read under the options typed here."""
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if argument == "--":
-            break
-        if name == "--config":
-            path = Path(value if equals else next(iter(arguments[position + 1 :]), ""))
-            if not path.is_file():
-                raise ConfigError(
-                    expected="a TOML file after --config", received=repr(str(path)), remedy="give the path of a file"
-                )
-            return [Toml(path, use_commands_as_keys=False, must_exist=True)]
-    return []
-
-
-def _explained(error: CycloptsError) -> str:
-    """Return cyclopts' message in one line, with what to do."""
-    message = " ".join(str(error).split()).rstrip(".")
-    return f"{message}; `unrolled --help` lists the verbs, `unrolled VERB --help` their options"
+def _examples(lines: Sequence[str]) -> str:
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])

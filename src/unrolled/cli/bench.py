@@ -3,21 +3,15 @@
 Knows nothing about how it is measured: it calls and prints.
 """
 
-from typing import Annotated
-
-from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
+from unrolled.cli.options import Json, Whole
+from unrolled.errors import ConfigError, nearest
 
 
-def bench(
-    *names: str,
-    rounds: Annotated[int, Parameter(name="--rounds")] = 7,
-    json: Switch = False,
-) -> int:
+def bench(*names: str, rounds: Whole = 7, json: Json = False) -> int:
     """Measure training throughput side by side with plain PyTorch, same sizes, in one run.
 
     Parameters
@@ -32,7 +26,14 @@ def bench(
     from unrolled.benchmarks import measure_rows, rows
 
     voice = Voice(as_json=json)
-    chosen = [row for row in rows() if not names or any(name in row.name for name in names)]
+    if rounds < 1:
+        raise ConfigError(expected="--rounds of at least 1", received=str(rounds), remedy="raise it")
+    everything = rows()
+    for name in names:
+        if not any(name in row.name for row in everything):
+            known = {row.name.split()[0] for row in everything}
+            raise ConfigError(expected="a word from a row's name", received=repr(name), remedy=nearest(name, known))
+    chosen = [row for row in everything if not names or any(name in row.name for name in names)]
     results = []
     table = Table(box=None, pad_edge=False)
     for title in ("", "unrolled", "plain PyTorch", "ratio", "plain PyTorch is"):

@@ -5,6 +5,7 @@ Knows nothing about training or models: numbers in, rich text out.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.text import Text
 
@@ -59,7 +60,7 @@ def curve(series: Sequence[tuple[Sequence[tuple[float, float]], str]], width: in
 def _joined(line: Sequence[tuple[float, float]], end: float, dots: int) -> list[tuple[float, float]]:
     """Fill the way between neighbouring points, one per dot column."""
     filled: list[tuple[float, float]] = list(line[:1])
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         steps = max(1, math.ceil((x1 - x0) / max(end, 1e-9) * dots))
         filled.extend((x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(1, steps + 1))
     return filled
@@ -83,7 +84,7 @@ def surprise(text: str, bits: Sequence[float]) -> Text:
 def surprise_legend() -> Text:
     """Say what the colours of `surprise` mean."""
     drawn = Text("bits per character: ", style="dim")
-    edges = ("<1", *(f"{low:g}-{high:g}" for low, high in zip(SURPRISE_BITS, SURPRISE_BITS[1:], strict=False)), ">10")
+    edges = ("<1", *(f"{low:g}-{high:g}" for low, high in pairwise(SURPRISE_BITS)), ">10")
     for style, edge in zip(SURPRISE_STYLES, edges, strict=True):
         drawn.append(f" {edge} ", style=style)
     return drawn

@@ -4,12 +4,13 @@ Knows nothing about how they are made. Must not import torch: it starts at once.
 """
 
 from rich.table import Table
+from rich.text import Text
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
+from unrolled.cli.options import Json
 
 
-def corpora(*, json: Switch = False) -> int:
+def corpora(*, json: Json = False) -> int:
     """List the built-in texts: every Python ships them, nothing is downloaded.
 
     Parameters
@@ -29,7 +30,8 @@ def corpora(*, json: Switch = False) -> int:
     table.add_column("characters", justify="right", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     for text in found:
-        table.add_row(text.name, "not here" if text.characters is None else f"{text.characters:,}", text.description)
+        size = "not here" if text.characters is None else f"{text.characters:,}"
+        table.add_row(text.name, size, Text(text.description))
     voice.say(table)
     voice.say("train on one:  unrolled train manual", style="dim")
     return 0

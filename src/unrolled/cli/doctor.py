@@ -15,13 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
+from unrolled.cli.options import Json
 
 PRODUCT_SIZE = 1024
 PRODUCT_SECONDS = 0.4
 
 
-def doctor(*, json: Switch = False) -> int:
+def doctor(*, json: Json = False) -> int:
     """Say what this machine can do, measured in a few seconds.
 
     Parameters

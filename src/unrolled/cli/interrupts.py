@@ -3,11 +3,12 @@
 Knows nothing about what is being stopped.
 """
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from unrolled.cli.console import leave_at_once
 
 
 class Interrupts:
@@ -33,7 +34,7 @@ def listening() -> Iterator[Interrupts]:
 
     def hear(number: int, _: FrameType | None) -> None:
         if interrupts.received is not None:
-            os._exit(128 + number)
+            leave_at_once(128 + number)
         interrupts.received = number
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}

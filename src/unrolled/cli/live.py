@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -16,38 +15,45 @@ from rich.text import Text
 
 from unrolled.cli.charts import bar, curve, duration
 from unrolled.cli.console import Voice
-from unrolled.text.display import visible
-from unrolled.training.events import Evaluated, Event, Progressed, SaveFailed, Skipped, Stopped, Wrote
+from unrolled.text.display import visible, visible_line
+from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 
 EARLIER_SECONDS = 60.0
-MOST_PASSAGE_ROWS = 12
 TRAIN_STYLE, VALID_STYLE = "cyan", "bold yellow"
 PLAIN_EVERY_SECONDS = 10.0
+
+LEAST_CHART, MOST_CHART = 4, 12
+LEAST_PASSAGE, MOST_PASSAGE = 3, 12
+"""Rows inside the panels."""
+SIDE_BY_SIDE = 76
+BORDER = 2
 
 
 @dataclass
 class Story:
-    """What the events told so far."""
+    """What the events told so far; `started_at` and `started_seconds` are where this session took over."""
 
     title: str
     steps: int
     started_at: int = 0
+    started_seconds: float = 0.0
     step: int = 0
     seconds: float = 0.0
     speed: float = 0.0
-    rate: float = 0.0
     skipped: int = 0
     train: list[tuple[float, float]] = field(default_factory=list)
     valid: list[tuple[float, float]] = field(default_factory=list)
     passages: list[tuple[int, float, str]] = field(default_factory=list)
-    problem: str = ""
+    skip: str = ""
+    unsaved: str = ""
+    stopped: str = ""
     best: float | None = None
 
     def hear(self, event: Event) -> None:
         """Take in one event."""
         self.step = event.step
         if isinstance(event, Progressed):
-            self.seconds, self.speed, self.rate = event.seconds, event.chars_per_second, event.rate
+            self.seconds, self.speed = event.seconds, event.chars_per_second
             self.train.append((event.step, event.train_bits))
         elif isinstance(event, Evaluated):
             self.valid.append((event.step, event.score.bits_per_char))
@@ -56,46 +62,57 @@ class Story:
             self.passages.append((event.step, self.seconds, event.text))
         elif isinstance(event, Skipped):
             self.skipped = event.total
-            self.problem = f"step {event.step} skipped: {event.what}"
+            self.skip = f"step {event.step} skipped: {event.what}"
         elif isinstance(event, SaveFailed):
-            self.problem = f"could not save: {event.problem}"
+            self.unsaved = f"step {event.step} could not be saved: {event.problem}"
+        elif isinstance(event, Saved):
+            self.unsaved = ""
+        elif isinstance(event, Stopped):
+            self.stopped, self.seconds = event.reason, event.seconds
+
+    @property
+    def problem(self) -> str:
+        """What a person should know now."""
+        return self.unsaved or self.skip
 
     def seconds_left(self) -> float:
-        """Return the time left at the present pace, in seconds."""
+        """Return the time left at the pace of this session, in seconds."""
         done = self.step - self.started_at
-        return self.seconds / done * (self.steps - self.step) if done and self.seconds else 0.0
+        return (self.seconds - self.started_seconds) / done * (self.steps - self.step) if done > 0 else 0.0
 
     def earlier(self) -> tuple[int, float, str] | None:
         """Return the passage written about a minute ago, or the first one."""
         before = [p for p in self.passages[:-1] if p[1] <= self.seconds - EARLIER_SECONDS]
         return (before or self.passages[:1])[-1] if len(self.passages) > 1 else None
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the story in the terminal as it is now, however often it is resized."""
+        yield picture(self, options.max_width, console.height)
+
 
 @contextmanager
 def telling(voice: Voice, story: Story) -> Iterator["Listener"]:
     """Show the story while it happens: drawn on a terminal, plain lines elsewhere."""
     if not voice.live:
-        yield Listener(voice, story, None)
+        yield Listener(voice, story, drawn=False)
         return
-    with Live(console=voice.console, refresh_per_second=4, transient=True) as live:
-        yield Listener(voice, story, live)
+    with Live(story, console=voice.console, refresh_per_second=4, transient=True, vertical_overflow="crop"):
+        yield Listener(voice, story, drawn=True)
 
 
 @dataclass
 class Listener:
-    """Passes events to the story and shows it."""
+    """Passes events to the story and, where the story is not drawn, prints lines."""
 
     voice: Voice
     story: Story
-    live: Live | None
+    drawn: bool
     _last_line: float = -PLAIN_EVERY_SECONDS
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         self.story.hear(event)
-        if self.live is not None:
-            self.live.update(picture(self.story, self.voice.console.width, self.voice.console.height))
-        elif line := self._line(event):
+        if not self.drawn and (line := self._line(event)):
             self.voice.say(line)
 
     def _line(self, event: Event) -> str:
@@ -109,45 +126,50 @@ class Listener:
                 f"step {event.step}/{story.steps}  train {event.train_bits:.3f} bits per character  "
                 f"{event.chars_per_second:,.0f} characters/s  {duration(story.seconds_left())} left"
             )
-        if isinstance(event, Skipped | SaveFailed):
-            return story.problem
-        if isinstance(event, Stopped) and event.reason != "finished":
-            return f"stopped at step {event.step}: {event.reason}"
-        return ""
+        return story.problem if isinstance(event, Skipped | SaveFailed) else ""
 
 
 def picture(story: Story, width: int, height: int) -> RenderableType:
-    """Draw the story in so many columns and rows."""
-    width = max(30, width)
-    parts: list[RenderableType] = [_head(story, width), _numbers(story, width)]
-    chart_height = max(4, min(12, height - 22))
-    drawn = curve(
-        [(_thinned(story.train), TRAIN_STYLE), (story.valid, VALID_STYLE)], width - 4, chart_height, max(1, story.steps)
-    )
-    legend = Text.assemble("bits per character: ", ("━ train ", TRAIN_STYLE), ("━ valid", VALID_STYLE))
-    parts.append(Panel(drawn, title=legend, title_align="left", border_style="bright_black"))
-    room = max(4, min(MOST_PASSAGE_ROWS + 2, height - chart_height - 8))
-    parts.append(_passages(story, width, room))
+    """Draw the story in so many columns and at most so many rows less one: what does not fit is left out whole."""
+    numbers = _numbers(story, width)
+    parts: list[RenderableType] = [*_head(story, width), *numbers]
     if story.problem:
-        parts.append(Text(visible(story.problem), style="bold red"))
+        parts.append(Text(visible_line(story.problem), style="bold red", no_wrap=True, overflow="ellipsis"))
+    room = height - 1 - len(parts)
+    chart = min(MOST_CHART, max(LEAST_CHART, (room - 2 * BORDER) // 2))
+    if room >= LEAST_CHART + LEAST_PASSAGE + 2 * BORDER:
+        drawn = curve(
+            [(_thinned(story.train), TRAIN_STYLE), (story.valid, VALID_STYLE)], width - 4, chart, max(1, story.steps)
+        )
+        parts.append(
+            Panel(drawn, title=legend(), title_align="left", border_style="bright_black", height=chart + BORDER)
+        )
+        room -= chart + BORDER
+    parts.extend(_passages(story, width, room))
     return Group(*parts)
 
 
-def _head(story: Story, width: int) -> RenderableType:
+def legend() -> Text:
+    """Say which line of the curve is which."""
+    return Text.assemble("bits per character: ", ("━ train ", TRAIN_STYLE), ("━ valid", VALID_STYLE))
+
+
+def _head(story: Story, width: int) -> list[RenderableType]:
     share = story.step / max(1, story.steps)
     left = f"{duration(story.seconds_left())} left" if story.step > story.started_at else "starting"
-    line = Text.assemble((visible(story.title), "bold"), no_wrap=True, overflow="ellipsis")
-    progress = Text.assemble(
-        bar(share, max(10, min(40, width - 36))),
-        f" {share:4.0%}  ",
-        (left, "bold"),
-        ("   Ctrl-C saves and stops", "dim"),
-    )
-    progress.no_wrap, progress.overflow = True, "ellipsis"
-    return Group(line, progress)
+    told = Text.assemble(f" {share:4.0%}  ", (left, "bold"))
+    for hint in ("   Ctrl-C saves and stops", "   Ctrl-C stops"):
+        if width - told.cell_len - len(hint) >= 10:
+            told.append(hint, style="dim")
+            break
+    progress = bar(share, max(4, min(40, width - told.cell_len))) + told
+    for line in (title := Text(visible_line(story.title), style="bold"), progress):
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return [title, progress]
 
 
-def _numbers(story: Story, width: int) -> RenderableType:
+def _numbers(story: Story, width: int) -> list[RenderableType]:
+    """Lay the numbers out in as few lines as hold them."""
     train = f"{story.train[-1][1]:.3f}" if story.train else "…"
     valid = f"{story.valid[-1][1]:.3f}" if story.valid else "…"
     cells = [
@@ -157,34 +179,44 @@ def _numbers(story: Story, width: int) -> RenderableType:
         Text.assemble((f"{story.speed:,.0f}", "bold"), " characters/s"),
     ]
     if story.skipped:
-        cells.append(Text(f"{story.skipped} skipped", style="red"))
-    return Columns(cells, padding=(0, 3), width=None if width < 90 else 26)
+        cells.append(Text(f"{story.skipped:,} skipped", style="red"))
+    lines: list[Text] = []
+    for cell in cells:
+        if lines and lines[-1].cell_len + 3 + cell.cell_len <= width:
+            lines[-1].append("   ").append_text(cell)
+        else:
+            lines.append(cell)
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return list(lines)
 
 
-def _passages(story: Story, width: int, room: int) -> RenderableType:
-    if not story.passages:
-        return Text("")
+def _passages(story: Story, width: int, room: int) -> list[RenderableType]:
+    """Draw the passage written now and an earlier one in `room` rows: side by side, stacked, or the one now alone."""
+    rows = min(MOST_PASSAGE, room - BORDER)
+    if not story.passages or rows < 1:
+        return []
     step, _, text = story.passages[-1]
-    earlier = story.earlier()
-    side_by_side = width >= 76 and earlier is not None
-    rows = max(2, room - 2) if side_by_side or earlier is None else max(2, room // 2 - 2)
-    now = _passage(f"writes now (step {step:,})", text, rows, "green")
+    now, earlier = (f"writes now (step {step:,})", text, "green"), story.earlier()
     if earlier is None:
-        return now
-    before = _passage(f"wrote at step {earlier[0]:,}", earlier[2], rows, "bright_black")
-    if not side_by_side:
-        return Group(now, before)
-    table = Table.grid(expand=True)
-    table.add_column(ratio=1)
-    table.add_column(ratio=1)
-    table.add_row(before, now)
-    return table
+        return [_passage(*now, rows)]
+    before = (f"wrote at step {earlier[0]:,}", earlier[2], "bright_black")
+    if width >= SIDE_BY_SIDE:
+        table = Table.grid(expand=True)
+        table.add_column(ratio=1)
+        table.add_column(ratio=1)
+        table.add_row(_passage(*before, rows), _passage(*now, rows))
+        return [table]
+    half = min(MOST_PASSAGE, room // 2 - BORDER)
+    if half < LEAST_PASSAGE:
+        return [_passage(*now, rows)]
+    return [_passage(*now, half), _passage(*before, half)]
 
 
-def _passage(title: str, text: str, rows: int, style: str) -> Panel:
+def _passage(title: str, text: str, style: str, rows: int) -> Panel:
     lines = visible(text).strip("\n").split("\n")
     body = Text("\n".join(lines[:rows]), overflow="fold")
-    return Panel(body, title=title, title_align="left", border_style=style, height=rows + 2)
+    return Panel(body, title=Text(title), title_align="left", border_style=style, height=rows + BORDER)
 
 
 def _thinned(points: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:

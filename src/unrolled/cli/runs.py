@@ -5,20 +5,22 @@ Knows nothing about models: it reads run folders. Must not import torch: it star
 
 import math
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.cli.charts import curve, duration
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
+from unrolled.cli.options import Folder, Json
 from unrolled.text.display import visible
 
 DEFAULT = Path("runs")
 
 
-def runs(folder: Path = DEFAULT, *, json: Switch = False) -> int:
+def runs(folder: Annotated[Folder, Parameter(show_default=False)] = DEFAULT, /, *, json: Json = False) -> int:
     """List the runs in a folder.
 
     Parameters
@@ -70,7 +72,7 @@ def runs(folder: Path = DEFAULT, *, json: Switch = False) -> int:
     return 0
 
 
-def show(run: Path, *, json: Switch = False) -> int:
+def show(run: Folder, /, *, json: Json = False) -> int:
     """Show how a run learned: its model, its curve, and what it wrote on the way.
 
     Parameters

@@ -5,27 +5,33 @@ Knows nothing about how characters are drawn: it parses, calls and prints as the
 
 import sys
 from itertools import chain, islice
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
+from unrolled.cli.options import Folder, Json, Number, Switch, Whole
 from unrolled.errors import ConfigError
+
+if TYPE_CHECKING:
+    from unrolled.text.vocabulary import Vocabulary
 
 CONTEXT = 16
 """So many characters before one decide how it is shown: long runs of combining marks are cut."""
 
 
 def sample(
-    run: Path,
+    run: Folder,
+    /,
     *,
-    prompt: str = "\n",
-    length: int = 1000,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
+    prompt: Annotated[str, Parameter(metavar="TEXT", show_default=False, allow_leading_hyphen=True)] = "",
+    length: Whole = 1000,
+    temperature: Number = 0.8,
+    top_k: Whole | None = None,
+    top_p: Number | None = None,
+    seed: Whole | None = None,
     raw: Switch = False,
-    json: Switch = False,
+    json: Json = False,
 ) -> int:
     r"""Let a trained model write, character by character.
 
@@ -34,7 +40,7 @@ def sample(
     run
         The run folder.
     prompt
-        What the text begins with (default: a new line); the model goes on from there.
+        What the text begins with; the model goes on from there.
     length
         How many characters to write.
     temperature
@@ -52,33 +58,46 @@ def sample(
     """
     if not 0 <= length <= 10**9:
         raise ConfigError(expected="--length from 0 to 1000000000", received=str(length), remedy="change it")
+    if seed is not None and seed < 0:
+        raise ConfigError(expected="--seed of at least 0", received=str(seed), remedy="change it")
     from secrets import randbelow
 
     from unrolled.laboratory import open_run
+    from unrolled.sampling import SamplingOptions
     from unrolled.text.display import visible
 
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    SamplingOptions(**options)  # refuses nonsense before the model is read
     opened = open_run(run)
-    voice, said = Voice(as_json=True), Voice(as_json=json)
-    if not prompt:
-        prompt = "\n"
-    if strangers := opened.vocabulary.unknown(prompt):
+    voice = Voice(as_json=True)
+    if prompt and (strangers := opened.vocabulary.unknown(prompt)):
         shown = ", ".join(repr(c) for c in strangers[:8])
         voice.note(f"the model has never seen {shown}: read as its unknown symbol")
+    start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
-    if chosen < 0:
-        raise ConfigError(expected="--seed of at least 0", received=str(seed), remedy="change it")
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    pieces = islice(opened.write(prompt, seed=chosen, **options), length)
+    pieces = islice(opened.write(start, seed=chosen, **options), length)
     if json:
-        said.result({"run": str(run), "prompt": prompt, "text": "".join(pieces), "seed": chosen, **options})
+        found = {"run": str(run), "prompt": start, "text": "".join(pieces), "seed": chosen, "length": length}
+        Voice().result({**found, **options})
         return 0
     before = ""
-    for piece in chain([prompt.lstrip("\n")], pieces):
-        sys.stdout.write(piece if raw else visible(piece, after=before))
-        sys.stdout.flush()
+    for piece in chain([prompt], pieces) if prompt else pieces:
+        _write(piece if raw else visible(piece, after=before), as_bytes=raw and opened.vocabulary.kind == "bytes")
         before = (before + piece)[-CONTEXT:]
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    _write("\n")
     if seed is None and voice.console.is_terminal:
         voice.say(f"(seed {chosen})", style="dim")
     return 0
+
+
+def opening(vocabulary: "Vocabulary") -> str:
+    """Return what a model without a prompt begins after: a new line, where its text had any."""
+    return vocabulary.symbols[-1] if vocabulary.unknown("\n") else "\n"
+
+
+def _write(piece: str, *, as_bytes: bool = False) -> None:
+    if as_bytes:
+        sys.stdout.buffer.write(piece.encode("utf-8", "surrogateescape"))
+    else:
+        sys.stdout.write(piece)
+    sys.stdout.flush()

@@ -4,25 +4,27 @@ Knows nothing about how texts are scored: it parses, calls and prints.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Switch
-from unrolled.errors import TextError
+from unrolled.cli.options import Folder, Json, Text, Whole
+from unrolled.errors import ConfigError, TextError
 
 
 def score(
-    run: Path,
-    *texts: str,
-    part: Literal["all", "train", "valid", "test"] | None = None,
-    protocol: str = "carried",
-    lanes: int | None = None,
-    encoding: str | None = None,
-    split: Annotated[str | None, Parameter(name="--split")] = None,
-    json: Switch = False,
+    run: Folder,
+    /,
+    *texts: Text,
+    part: Annotated[
+        Literal["all", "train", "valid", "test"] | None, Parameter(metavar="PART", show_choices=False)
+    ] = None,
+    protocol: Annotated[str, Parameter(metavar="NAME")] = "carried",
+    lanes: Whole | None = None,
+    encoding: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    split: Annotated[str | None, Parameter(metavar="A,B,C")] = None,
+    json: Json = False,
 ) -> int:
     """Score a text under a trained model, in bits and nats per character and bits per byte.
 
@@ -33,7 +35,7 @@ def score(
     texts
         As for `unrolled train`; without one, the text that the run was trained on.
     part
-        Which part of the text (default: test for the run's own text, all for another one).
+        all, train, valid or test of the text (default: test for the run's own text, all for another one).
     protocol
         carried (state carried through the whole part) or reset:256 (cold start every 256 characters).
     lanes
@@ -53,6 +55,8 @@ def score(
 
     voice = Voice(as_json=json)
     chosen = Protocol.parse(protocol)
+    if lanes is not None and lanes < 1:
+        raise ConfigError(expected="--lanes of at least 1", received=str(lanes), remedy="raise it")
     opened = open_run(run)
     _, _, options = read_config(opened.config)
     if encoding is not None:

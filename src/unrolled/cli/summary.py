@@ -4,17 +4,20 @@ Knows nothing about how the numbers were made.
 """
 
 import math
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.cli.charts import bar, curve, duration, surprise, surprise_legend
 from unrolled.cli.console import Voice
-from unrolled.cli.live import TRAIN_STYLE, VALID_STYLE, Story
-from unrolled.text.display import visible
+from unrolled.cli.live import TRAIN_STYLE, VALID_STYLE, Story, legend
+from unrolled.cli.sample import opening
+from unrolled.text.display import visible, visible_line
 
 if TYPE_CHECKING:
     from unrolled.contest.yardsticks import Yardstick
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from unrolled.training.evaluation import Score
     from unrolled.training.experiment import Experiment
 
+WIDE = 76
+"""From so many columns on, what a yardstick is stands beside it, else below."""
 YARDSTICK_CHARACTERS = 1_000_000
 """Yardsticks read at most so much of the validation part, so that they take seconds."""
 SAMPLE_CHARACTERS = 400
@@ -30,44 +35,57 @@ SURPRISE_CHARACTERS = 480
 
 def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score | None") -> None:
     """Print the summary, or its JSON line."""
-    corpus, training, folder = experiment.corpus, experiment.training, experiment.folder
-    per_step = training.config.lanes * training.config.unroll
-    done = training.counters.step - story.started_at
-    speed = done * per_step / story.seconds if story.seconds else 0.0
-    rulers = yardsticks_of(corpus) if valid is not None else []
+    if not voice.live and valid is not None:
+        voice.say("measuring yardsticks …")
+    with voice.console.status("measuring yardsticks …"):
+        rulers = yardsticks_of(experiment.corpus) if valid is not None else []
+    found = figures(experiment, story, valid)
     if voice.as_json:
-        voice.result(
-            {
-                "run": str(folder.path),
-                "params": folder.config["parameters"],
-                "steps": training.counters.step,
-                "seconds": round(training.counters.seconds, 3),
-                "chars_per_second": round(speed, 1),
-                "skipped": training.counters.skipped,
-                "valid": None if valid is None else valid.to_json(),
-                "yardsticks": {ruler.name: ruler.bits_per_char for ruler in rulers},
-            }
-        )
+        voice.result({**found, "yardsticks": {ruler.name: ruler.bits_per_char for ruler in rulers}})
         return
+    path = experiment.folder.path
     voice.say()
-    stopped = "" if story.step >= story.steps else f", stopped early at step {story.step:,}: it no longer improved"
-    voice.say(f"{folder.path.name}: {duration(story.seconds)} of training, {speed:,.0f} characters/s{stopped}")
-    width = min(100, voice.console.width)
+    early = f", stopped early at step {story.step:,}: it no longer improved" if story.step < story.steps else ""
+    skipped = f", {story.skipped:,} steps skipped" if story.skipped else ""
+    took = f"{duration(experiment.training.counters.seconds)} of training"
+    voice.say(f"{path.name}: {took}, {found['chars_per_second']:,.0f} characters/s{early}{skipped}", style="bold")
     if story.train and voice.live:
-        drawn = curve([(story.train, TRAIN_STYLE), (story.valid, VALID_STYLE)], width - 4, 8, max(1, story.steps))
-        voice.say(Panel(drawn, title="bits per character while learning", title_align="left", width=width))
+        drawn = curve([(story.train, TRAIN_STYLE), (story.valid, VALID_STYLE)], voice.width - 4, 8, max(1, story.steps))
+        voice.say(Panel(drawn, title=legend(), title_align="left", width=voice.width))
     if valid is not None:
-        voice.say(_table(experiment, valid, rulers, width))
-    voice.say(written(experiment, width))
+        voice.say(_table(experiment, valid, rulers, voice.width))
+    voice.say(written(experiment, voice.width))
     voice.say()
     voice.say("next", style="bold")
-    name = folder.path
-    for command, what in (
-        (f'unrolled sample {name} --prompt "…"', "let it go on from your words"),
-        (f"unrolled score {name} FILE", "how well it predicts another text"),
-        (f"unrolled show {name}", "how it learned, and what it wrote on the way"),
-    ):
-        voice.say(Text.assemble("  ", (visible(command), "cyan"), "   ", (what, "dim")))
+    voice.commands(
+        [
+            (command("unrolled sample", path) + ' --prompt "…"', "let it go on from your words"),
+            (command("unrolled score", path) + " FILE", "how well it predicts another text"),
+            (command("unrolled show", path), "how it learned, and what it wrote on the way"),
+        ]
+    )
+
+
+def figures(experiment: "Experiment", story: Story, valid: "Score | None") -> dict[str, object]:
+    """Return what a script wants to know about a training; the speed is that of this session."""
+    training = experiment.training
+    done = (training.counters.step - story.started_at) * training.config.lanes * training.config.unroll
+    seconds = training.counters.seconds - story.started_seconds
+    return {
+        "run": str(experiment.folder.path),
+        "params": experiment.folder.config["parameters"],
+        "steps": training.counters.step,
+        "seconds": round(training.counters.seconds, 3),
+        "chars_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
+        "skipped": training.counters.skipped,
+        "stopped": story.stopped,
+        "valid": None if valid is None else valid.to_json(),
+    }
+
+
+def command(words: str, path: Path) -> str:
+    """Return a line that can be typed: a path with spaces is quoted."""
+    return f"{words} {shlex.quote(str(path))}"
 
 
 def yardsticks_of(corpus: "Corpus") -> "list[Yardstick]":
@@ -86,21 +104,25 @@ def yardsticks_of(corpus: "Corpus") -> "list[Yardstick]":
     )
 
 
-def _table(experiment: "Experiment", valid: "Score", rulers: "list[Yardstick]", width: int) -> Table:
-    table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold", width=min(width, 100))
-    table.title = f"bits per character on the validation part ({valid.chars:,} characters, {valid.protocol})"
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("", style="dim", overflow="fold")
-    worst = max([valid.bits_per_char, *(ruler.bits_per_char for ruler in rulers)], default=1.0)
+def _table(experiment: "Experiment", valid: "Score", rulers: "list[Yardstick]", width: int) -> RenderableType:
+    """Put the model among its yardsticks: a bar is a share of the worst, so shorter is better."""
+    title = f"bits per character on the validation part ({valid.chars:,} characters, {valid.protocol})"
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for justify in ("left", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    if beside := width >= WIDE:
+        table.add_column(style="dim", overflow="fold")
+    worst = max([valid.bits_per_char, *(ruler.bits_per_char for ruler in rulers)])
     detail = f"{valid.nats_per_char:.3f} nats per character, {valid.bits_per_byte:.3f} bits per byte"
     rows = [(experiment.folder.config["family"], valid.bits_per_char, detail, "bold green")]
     rows += [(ruler.name, ruler.bits_per_char, ruler.detail, "") for ruler in rulers]
+    details = []
     for name, bits, what, style in rows:
-        # A share of the worst, drawn: lower is better.
-        table.add_row(Text(name, style=style), Text(f"{bits:.3f}", style=style), bar(bits / worst, 12), what)
-    return table
+        label = Text(visible_line(name), style=style, overflow="ellipsis")
+        cells = [label, Text(f"{bits:.3f}", style=style), bar(bits / worst if worst > 0 else 0, 12)]
+        table.add_row(*cells, *([Text(what)] if beside else []))
+        details.append(Text(f"{visible_line(name)}: {what}", style="dim"))
+    return Group(Text(title, style="bold"), table, *([] if beside else details))
 
 
 def written(experiment: "Experiment", width: int) -> Panel:
@@ -109,8 +131,7 @@ def written(experiment: "Experiment", width: int) -> Panel:
 
     training, folder = experiment.training, experiment.folder
     run = Run(folder.path, training.model.eval(), training.vocabulary, folder.config)
-    prompt = "\n" if not training.vocabulary.unknown("\n") else training.vocabulary.symbols[-1]
-    text = run.sample(prompt, SAMPLE_CHARACTERS, temperature=0.7)
+    text = run.sample(opening(training.vocabulary), SAMPLE_CHARACTERS, temperature=0.7)
     title = "it writes (temperature 0.7)"
     return Panel(Text(visible(text).strip("\n")), title=title, title_align="left", border_style="green", width=width)
 

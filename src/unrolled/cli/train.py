@@ -3,77 +3,96 @@
 Knows nothing about how training works: it parses, calls and prints.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import Count, Switch, TextArguments, given
-from unrolled.errors import ConfigError
+from unrolled.cli.options import (
+    BUDGET,
+    MODEL,
+    RUN,
+    TRAINING,
+    Count,
+    Folder,
+    Json,
+    Number,
+    Switch,
+    Text,
+    TextArguments,
+    Whole,
+    given,
+)
+from unrolled.errors import ConfigError, RunError
+from unrolled.text.display import visible_line
 
 if TYPE_CHECKING:
+    from unrolled.cli.interrupts import Interrupts
+    from unrolled.cli.live import Story
     from unrolled.text.corpus import Corpus
+    from unrolled.training.evaluation import Score
     from unrolled.training.experiment import Experiment
     from unrolled.training.recipe import Plan, Request
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=TRAINING)
 @dataclass(frozen=True)
 class TrainArguments:
     """What to train and for how long; what is left out is chosen by a measured recipe."""
 
-    family: str = "lstm"
+    minutes: Annotated[Number | None, Parameter(group=BUDGET)] = None
+    "Minutes of training (default: 3)."
+    steps: Annotated[Whole | None, Parameter(group=BUDGET)] = None
+    "Updates of the weights; 0 writes an untrained run."
+    chars: Annotated[Count | None, Parameter(group=BUDGET)] = None
+    "Characters to read: 500k, 10M."
+    family: Annotated[str, Parameter(group=MODEL, metavar="NAME")] = "lstm"
     "rnn, lstm, gru, mingru, tcn, wavenet or transformer."
-    layers: str | None = None
+    layers: Annotated[str | None, Parameter(group=MODEL, metavar="PATTERN")] = None
     "A pattern instead of a family: 'wavenet wavenet transformer(window=64)', 'lstm*3'."
-    minutes: float | None = None
-    "The budget in minutes of training (default: 3)."
-    steps: int | None = None
-    "The budget in updates; 0 writes an untrained run."
-    chars: Count | None = None
-    "The budget in characters read: 500k, 10M."
-    params: Count | None = None
+    params: Annotated[Count | None, Parameter(group=MODEL)] = None
     "The size in parameters: 300k, 1M."
-    width: int | None = None
-    "The size as the width of the layers."
-    plain: Switch = False
+    width: Annotated[Whole | None, Parameter(group=MODEL)] = None
+    "The size as the width of the layers, instead of --params."
+    plain: Annotated[Switch, Parameter(group=MODEL)] = False
     "The stack of 2015: no residual connections, no norms."
-    dropout: float | None = None
+    dropout: Annotated[Number | None, Parameter(group=MODEL)] = None
     "Probability of dropping an element of a layer's output while training."
-    lanes: int | None = None
+    lanes: Whole | None = None
     "How many places of the text are read side by side."
-    unroll: int | None = None
+    unroll: Whole | None = None
     "Characters that gradients flow through (truncated backpropagation)."
-    rate: float | None = None
+    rate: Number | None = None
     "Peak learning rate of AdamW."
-    warm_up: int | None = None
+    warm_up: Whole | None = None
     "Steps until the rate has risen."
-    weight_decay: float | None = None
+    weight_decay: Number | None = None
     "AdamW's weight decay, on matrices only."
-    beta2: float | None = None
+    beta2: Number | None = None
     "AdamW's second moment."
-    clip: float | None = None
+    clip: Number | None = None
     "Largest norm of the gradient."
-    evaluate_every: int | None = None
+    evaluate_every: Whole | None = None
     "Steps between two looks at the validation part."
-    patience: int | None = None
+    patience: Whole | None = None
     "Looks without a better validation score before training stops; 0 never stops early."
-    precision: str | None = None
+    precision: Annotated[str | None, Parameter(metavar="NAME")] = None
     "float32 or bfloat16 (default: the one that was measured to be faster here)."
-    seed: int = 1
+    seed: Whole = 1
     "Decides the weights, the dropout and the samples."
 
 
 def train(
-    *texts: str,
+    *texts: Text,
     arguments: TrainArguments = TrainArguments(),
     text: TextArguments = TextArguments(),  # noqa: B008
-    run: Annotated[Path | None, Parameter(name="--run")] = None,
-    config: Annotated[Path | None, Parameter(name="--config")] = None,  # noqa: ARG001 (read before parsing, in cli.main)
-    resume: Switch = False,
-    json: Switch = False,
+    run: Annotated[Folder | None, Parameter(group=RUN)] = None,
+    config: Annotated[Path | None, Parameter(group=RUN, metavar="FILE")] = None,  # noqa: ARG001 (settings.py reads it)
+    resume: Annotated[Switch, Parameter(group=RUN)] = False,
+    json: Annotated[Json, Parameter(group=RUN)] = False,
 ) -> int:
     """Train a model on a text, watch it learn, and keep it in a run folder.
 
@@ -82,11 +101,11 @@ def train(
     texts
         Files, folders, globs, a built-in text (see `unrolled corpora`), or - for standard input.
     run
-        The run folder; by default a new one under runs/.
+        The run folder (default: a new one under runs/).
     config
-        A TOML file with any of these options; what is typed here wins.
+        A TOML file with any of these options, one a line: steps = 500. What is typed wins.
     resume
-        Go on with an interrupted run (--run says which); its options stay as they were.
+        Go on with the interrupted run that --run names; its options stay as they were.
     json
         End with one JSON line on standard output; everything else goes to standard error.
     """
@@ -97,26 +116,61 @@ def train(
         raise ConfigError(
             expected="a text to train on", received="none", remedy="try: unrolled train book.txt, or: unrolled demo"
         )
+    return train_new(voice, texts, text, arguments, run)[0]
+
+
+def train_new(
+    voice: Voice, texts: Sequence[str], text: TextArguments, arguments: TrainArguments, run: Path | None
+) -> "tuple[int, Experiment]":
+    """Read, plan, announce, train and sum up; return the exit status and what was trained."""
+    from unrolled.cli.interrupts import listening
     from unrolled.cli.reading import read
     from unrolled.laboratory import new_run_path
     from unrolled.training.experiment import begin
     from unrolled.training.recipe import Request, make_plan
 
-    request = Request(**asdict(arguments))
-    options = text.options()
+    request, options = Request(**asdict(arguments)), text.options()
+    _check_early(request, run)
     corpus = read(voice, texts, options)
     if not voice.live:
         voice.say("measuring this machine …")
     with voice.console.status("measuring this machine …"):
         plan = make_plan(request, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
     path = run if run is not None else new_run_path(corpus.sources, request)
-    experiment = begin(corpus, options, plan, str(path))
-    announce(voice, corpus, plan, request, path)
-    return run_to_the_end(voice, experiment)
+    with listening() as interrupts:
+        experiment = begin(corpus, options, plan, str(path))
+        announce(voice, corpus, plan, request, path)
+        with experiment.folder.lock():
+            story, valid = tell(voice, experiment, interrupts)
+    return conclude(voice, experiment, interrupts, story, valid), experiment
+
+
+def _check_early(request: "Request", run: Path | None) -> None:
+    """Find what is wrong with the options before a long text is read."""
+    from unrolled.models import StackConfig, parse_layers
+    from unrolled.models.config import family_named, from_fields
+    from unrolled.training.config import TrainingConfig
+
+    family_named(request.family)
+    if request.layers is not None:
+        parse_layers(request.layers)
+    StackConfig(width=request.width or 1, dropout=request.dropout or 0.0)
+    names = {field.name for field in fields(TrainingConfig)}
+    chosen = {name: value for name, value in asdict(request).items() if name in names and value is not None}
+    from_fields(TrainingConfig, {"steps": 1} | chosen)
+    if run is not None and (run.is_file() or (run.is_dir() and any(run.iterdir()))):
+        is_run = (run / "config.json").exists()
+        raise RunError(
+            expected=f"a new or empty folder at {run}",
+            received="a run" if is_run else "a file" if run.is_file() else "a folder with other files",
+            remedy="continue it with --resume, or choose another --run" if is_run else "choose another --run",
+        )
 
 
 def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: list[str]) -> int:
+    from unrolled.cli.interrupts import listening
     from unrolled.training.experiment import resume
+    from unrolled.training.run_folder import RunFolder
 
     if run is None:
         raise ConfigError(
@@ -128,12 +182,14 @@ def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: lis
             received=", ".join(f"--{name.replace('_', '-')}" for name in changed),
             remedy="leave them out, or train a new run",
         )
-    experiment = resume(str(run), texts)
-    for note in experiment.notes:
-        voice.note(note)
-    step, steps = experiment.training.counters.step, experiment.training.config.steps
-    voice.say(f"resuming {run} at step {step:,} of {steps:,}")
-    return run_to_the_end(voice, experiment)
+    with RunFolder.open(run).lock(), listening() as interrupts:
+        experiment = resume(str(run), texts)
+        for note in experiment.notes:
+            voice.note(note)
+        step, steps = experiment.training.counters.step, experiment.training.config.steps
+        voice.say(f"resuming {visible_line(str(run))} at step {step:,} of {steps:,}")
+        story, valid = tell(voice, experiment, interrupts)
+    return conclude(voice, experiment, interrupts, story, valid)
 
 
 def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", path: Path) -> None:
@@ -153,30 +209,43 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     voice.say(f"         rate {training.rate:g}, {training.precision}{faster}, seed {request.seed}")
     if plan.expected_bits is not None:
         voice.say(f"expects  about {plan.expected_bits:.2f} bits per character on the validation part")
-    voice.say(f"run      {path}")
+    voice.say(f"run      {visible_line(str(path))}")
     voice.say()
 
 
-def run_to_the_end(voice: Voice, experiment: "Experiment") -> int:
-    """Train an experiment while showing it, then sum up; return the exit status."""
-    from unrolled.cli.interrupts import listening
+def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "tuple[Story, Score | None]":
+    """Train an experiment whose folder is locked while showing it; the score is None when it was interrupted."""
     from unrolled.cli.live import Story, telling
-    from unrolled.cli.summary import sum_up
     from unrolled.training.experiment import finish
     from unrolled.training.loop import train as training_events
 
     folder, training = experiment.folder, experiment.training
-    step = training.counters.step
-    story = Story(f"{folder.path.name} · {folder.config['description']}", training.config.steps, step, step)
-    with folder.lock(), listening() as interrupts:
-        folder.truncate_logs_after(step)
-        with telling(voice, story) as listener:
-            for event in training_events(training, folder, should_stop=interrupts):
-                listener(event)
-        if interrupts() and training.counters.step < training.config.steps:
-            voice.say(f"stopped at step {story.step:,} of {story.steps:,}; everything is saved. To go on:")
-            voice.say(f"  unrolled train --resume --run {folder.path}", style="bold")
-            return interrupts.exit_status
-        valid = finish(experiment)
-    sum_up(voice, experiment, story, valid)
-    return 0
+    step, seconds = training.counters.step, training.counters.seconds
+    title = f"{folder.path.name} · {folder.config['description']}"
+    story = Story(title, training.config.steps, step, seconds, step=step, seconds=seconds)
+    story.skipped = training.counters.skipped
+    folder.truncate_logs_after(step)
+    with telling(voice, story) as listener:
+        for event in training_events(training, folder, should_stop=interrupts):
+            listener(event)
+    return story, None if story.stopped == "interrupted" else finish(experiment)
+
+
+def conclude(
+    voice: Voice, experiment: "Experiment", interrupts: "Interrupts", story: "Story", valid: "Score | None"
+) -> int:
+    """Say how to go on after an interruption, else sum up; return the exit status."""
+    from unrolled.cli.summary import command, figures, sum_up
+
+    if story.stopped != "interrupted":
+        sum_up(voice, experiment, story, valid)
+        return 0
+    where = f"stopped at step {story.step:,} of {story.steps:,}"
+    if story.unsaved:
+        voice.say(f"{where}; {story.unsaved}; what was saved before is good. To go on from there:")
+    else:
+        voice.say(f"{where}; everything is saved. To go on:")
+    voice.commands([(command("unrolled train --resume --run", experiment.folder.path), "")])
+    if voice.as_json:
+        voice.result(figures(experiment, story, None))
+    return interrupts.exit_status

@@ -70,8 +70,11 @@ def _scan(a_BTN: Tensor, b_BTN: Tensor, h_BN: Tensor) -> Tensor:
     if padding:
         a_BTN = torch.cat([a_BTN, a_BTN.new_ones(batch, padding, units)], dim=1)
         b_BTN = torch.cat([b_BTN, b_BTN.new_zeros(batch, padding, units)], dim=1)
-    a_SBCN = a_BTN.view(batch, chunks, steps, units).permute(2, 0, 1, 3).contiguous()
-    all_SBCN = b_BTN.view(batch, chunks, steps, units).permute(2, 0, 1, 3).contiguous()
+    a_SBCN = a_BTN.reshape(batch, chunks, steps, units).permute(2, 0, 1, 3).contiguous()
+    # A copy in any case: it is added to in place.
+    all_SBCN = (
+        b_BTN.reshape(batch, chunks, steps, units).permute(2, 0, 1, 3).clone(memory_format=torch.contiguous_format)
+    )
     if chunks == 1:
         all_SBCN[0].addcmul_(a_SBCN[0], h_BN[:, None])
     for step in range(1, steps):

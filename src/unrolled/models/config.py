@@ -108,8 +108,13 @@ def parse_layers(pattern: str) -> tuple[LayerConfig, ...]:
             )
         family = family_named(found["family"])
         options = [option for option in (found["options"] or "").split(",") if option.strip()]
-        layer = from_fields(family, dict(_option(family, option) for option in options))
-        layers.extend([layer] * min(int(found["times"] or 1), MAX_LAYERS + 1))
+        values = dict(_option(family, option) for option in options)
+        if len(values) < len(options):
+            raise ConfigError(
+                expected="each option of a layer once", received=repr(found[0]), remedy="leave the repeated one out"
+            )
+        layer = from_fields(family, values)
+        layers.extend([layer] * min(int((found["times"] or "1")[:9]), MAX_LAYERS + 1))
         rest = rest[found.end() :].strip()
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise ConfigError(

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.errors import ConfigError
 from unrolled.kernels import linear_scan, lstm
 from unrolled.models.recurrent import RecurrentLayer, show
 from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
@@ -31,6 +32,12 @@ class LSTMConfig(LayerConfig):
     """`forget_bias` is where the forget gates start (Jozefowicz et al. 2015: 1 lets memory last at first)."""
 
     forget_bias: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -100.0 <= self.forget_bias <= 100.0:
+            raise ConfigError(
+                expected="a forget_bias from -100 to 100", received=str(self.forget_bias), remedy="1 is usual"
+            )
 
     def build(self, width: int, index: int) -> tuple[Layer, ...]:  # noqa: ARG002
         """Return the one branch of the layer."""

@@ -76,6 +76,7 @@ class Stack(SequenceModel):
                 self.branches.append(branch)
                 self.norms.append(nn.Identity() if config.plain else RMSNorm(config.width))
                 self._prefixes.append(f"layer{number}.")
+        self._refuse_shared_names()
         self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.readout = nn.Linear(config.width, vocab_size)
@@ -116,6 +117,19 @@ class Stack(SequenceModel):
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
             after.update({prefix + name: value for name, value in mine.items()})
         return self.readout(self.final_norm(x_BTD)), after
+
+    def _refuse_shared_names(self) -> None:
+        """Two branches of one layer must not use the same name for a unit or a state: they would share it silently."""
+        names = [prefix + name for prefix, _, branch in self._parts() for name in branch.units]
+        states = [prefix + name for prefix, _, branch in self._parts() for name in branch.initial_state(1)]
+        for found in (names, states):
+            for name in found:
+                if found.count(name) > 1:
+                    raise ConfigError(
+                        expected="branches of a layer with names of their own",
+                        received=f"{name} twice",
+                        remedy="rename the unit or state in the family's layer",
+                    )
 
     def _parts(self) -> Iterator[tuple[str, nn.Module, Layer]]:
         """Yield each branch with its name's prefix and its norm."""

@@ -49,6 +49,7 @@ class TrainingConfig:
             "rate": (0, 100),
             "warm_up": (0, 10**9),
             "weight_decay": (0, 10),
+            "beta2": (0, 0.999999),
             "clip": (1e-9, 1e9),
             "evaluate_every": (1, 10**9),
             "evaluate_chars": (2, 10**12),

@@ -39,8 +39,8 @@ class Protocol:
     @classmethod
     def parse(cls, text: str) -> "Protocol":
         """Read `carried` or `reset:N`; anything else raises ConfigError."""
-        name, _, number = text.partition(":")
-        if name == "carried" and not number:
+        name, colon, number = text.partition(":")
+        if name == "carried" and not colon:
             return cls()
         if name == "reset" and number.isdecimal() and 1 <= int(number) <= 1_000_000:
             return cls(int(number))
@@ -121,7 +121,7 @@ def evaluate(
         chars=len(ids) - 1,
         utf8_bytes=len(ids) if utf8_bytes is None else utf8_bytes,
         protocol=protocol,
-        unknown=int(sum(int((ids[start : start + 1 << 20] == 0).sum()) for start in range(0, len(ids), 1 << 20))),
+        unknown=int(sum(int((ids[start : start + (1 << 20)] == 0).sum()) for start in range(0, len(ids), 1 << 20))),
     )
 
 
@@ -159,8 +159,12 @@ def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[float
     rows = max(1, BLOCK_CHARACTERS // window)
     for first in range(0, predicted, rows * window):
         starts = range(first, min(first + rows * window, predicted), window)
-        taken = np.stack([_slice(ids, start, min(window, predicted - first) + 1) for start in starts])
-        yield _nats(model, taken, None)[0]
+        length, block = min(window, predicted - first), max(1, BLOCK_CHARACTERS // len(starts))
+        state: State | None = None
+        for offset in range(0, length, block):
+            taken = np.stack([_slice(ids, start + offset, min(block, length - offset) + 1) for start in starts])
+            nats, state = _nats(model, taken, state)
+            yield nats
 
 
 def _slice(ids: np.ndarray, start: int, length: int) -> np.ndarray:

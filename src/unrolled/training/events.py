@@ -11,7 +11,11 @@ from unrolled.training.evaluation import Score
 
 @dataclass(frozen=True)
 class Progressed:
-    """Some updates were made: mean loss since the last report (bits per character), speed, rate, seconds so far."""
+    """Some updates were made.
+
+    `train_bits` is the mean loss since the last report (bits per character), `chars_per_second` the speed since then,
+    `rate` the learning rate, `seconds` the time so far.
+    """
 
     step: int
     train_bits: float

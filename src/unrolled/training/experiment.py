@@ -129,16 +129,25 @@ def known_sources(config: Mapping[str, Any]) -> list[str]:
 
 def read_config(config: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig, TextOptions]:
     """Read what `begin` wrote into config.json; ConfigError or RunError says which part is wrong."""
+    text = config.get("text")
+    options = text.get("options") if isinstance(text, dict) else None
+    parts = {"model": config.get("model"), "training": config.get("training"), "text options": options}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise RunError(
+                expected=f"a config.json whose {name} are an object",
+                received=repr(part)[:60],
+                remedy="restore the file or train a new run",
+            )
     try:
-        model, training, text = config["model"], config["training"], dict(config["text"]["options"])
-        text["split"] = tuple(text["split"])
-    except (KeyError, TypeError) as problem:
+        read = TextOptions(**parts["text options"])
+    except TypeError as problem:
         raise RunError(
-            expected="a config.json with model, training and text",
-            received=f"one without {problem}",
+            expected="a config.json with the text options of this version",
+            received=str(problem)[:120],
             remedy="restore the file or train a new run",
         ) from None
-    return ModelConfig.from_json(model), from_fields(TrainingConfig, training), TextOptions(**text)
+    return ModelConfig.from_json(parts["model"]), from_fields(TrainingConfig, parts["training"]), read
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:

@@ -122,25 +122,27 @@ def train(
     clock = _Clock(counters.seconds)
     if counters.looks == 0:
         yield from _look(training, folder, clock)
-    last_report = clock.seconds
-    chars = 0
+    report = _Report(clock.seconds)
+    if _no_longer_improving(training):
+        yield Stopped(counters.step, "no longer improving", clock.seconds)
+        return
     while counters.step < config.steps:
+        before = counters.loss_sum
         problem = update(training, lanes)
-        chars += config.lanes * config.unroll
+        report.add(config.lanes * config.unroll, None if problem else counters.loss_sum - before)
         if problem is not None:
             yield Skipped(counters.step, problem, counters.skipped_in_a_row, counters.skipped)
             _give_up_when_it_repeats(training, problem)
-        seconds = clock.seconds
-        if seconds - last_report >= REPORT_SECONDS:
-            yield _progress(training, chars / (seconds - last_report), clock)
-            last_report, chars = clock.seconds, 0
+        if clock.seconds - report.since >= REPORT_SECONDS:
+            yield report.told(training, clock.seconds)
+            report = _Report(clock.seconds)
         due = counters.step % config.evaluate_every == 0 or counters.step == config.steps
         if due:
-            if chars:
-                yield _progress(training, chars / max(1e-9, clock.seconds - last_report), clock)
+            if report.chars:
+                yield report.told(training, clock.seconds)
             yield from _look(training, folder, clock)
-            last_report, chars = clock.seconds, 0
-            if config.patience and counters.looks_since_best >= config.patience:
+            report = _Report(clock.seconds)
+            if _no_longer_improving(training):
                 yield Stopped(counters.step, "no longer improving", clock.seconds)
                 return
         if counters.step < config.steps and should_stop():
@@ -150,6 +152,32 @@ def train(
             yield Stopped(counters.step, "interrupted", clock.seconds)
             return
     yield Stopped(counters.step, "finished", clock.seconds)
+
+
+@dataclass
+class _Report:
+    """What happened since the last report."""
+
+    since: float
+    chars: int = 0
+    loss_sum: float = 0.0
+    losses: int = 0
+
+    def add(self, chars: int, loss: float | None) -> None:
+        self.chars += chars
+        if loss is not None:
+            self.loss_sum += loss
+            self.losses += 1
+
+    def told(self, training: Training, seconds: float) -> Progressed:
+        bits = self.loss_sum / self.losses / math.log(2) if self.losses else math.nan
+        speed = self.chars / max(1e-9, seconds - self.since)
+        step = training.counters.step
+        return Progressed(step, bits, speed, training.config.rate_at(step - 1), seconds)
+
+
+def _no_longer_improving(training: Training) -> bool:
+    return 0 < training.config.patience <= training.counters.looks_since_best
 
 
 class _Clock:
@@ -208,12 +236,6 @@ def _give_up_when_it_repeats(training: Training, problem: str) -> None:
         )
 
 
-def _progress(training: Training, speed: float, clock: _Clock) -> Progressed:
-    counters = training.counters
-    bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else math.nan
-    return Progressed(counters.step, bits, speed, training.config.rate_at(counters.step - 1), clock.seconds)
-
-
 def _look(training: Training, folder: RunFolder | None, clock: _Clock) -> Iterator[Event]:
     """Score the validation part, let the model write, report and save."""
     counters = training.counters
@@ -224,7 +246,9 @@ def _look(training: Training, folder: RunFolder | None, clock: _Clock) -> Iterat
     if len(training.valid_ids) >= 2:
         with autocast(training.model, training.config.precision):
             score = evaluate(training.model, training.valid_ids[: training.config.evaluate_chars], Protocol())
-        best = counters.best_bits is None or score.bits_per_char < counters.best_bits
+        best = math.isfinite(score.bits_per_char) and (
+            counters.best_bits is None or score.bits_per_char < counters.best_bits
+        )
         counters.best_bits = score.bits_per_char if best else counters.best_bits
         counters.looks_since_best = 0 if best else counters.looks_since_best + 1
         yield Evaluated(counters.step, score, best)

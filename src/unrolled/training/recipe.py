@@ -4,6 +4,7 @@ Knows nothing about files or terminals. The table is measured: docs/results/reci
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 
@@ -14,6 +15,7 @@ from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
 from unrolled.training.measure import faster_precision, seconds_per_step
 
+V = TypeVar("V")
 DEFAULT_MINUTES = 3.0
 LOOKS = 20
 LOOK_SHARE = 0.08
@@ -134,12 +136,12 @@ def make_plan(request: Request, vocabulary: Vocabulary, train_chars: int, valid_
     family_named(request.family)
     minutes = request.minutes if request.minutes is not None else DEFAULT_MINUTES
     row = _row(request, minutes)
-    layers = parse_layers(request.layers or row.layers or f"{request.family}*2")
-    stack = StackConfig(width=1, plain=request.plain, dropout=request.dropout or 0.0)
+    layers = parse_layers(_first(request.layers, row.layers or f"{request.family}*2"))
+    stack = StackConfig(width=1, plain=request.plain, dropout=_first(request.dropout, 0.0))
     if request.params is not None:
         width = width_for(layers, stack, vocabulary.size, request.params)
     else:
-        width = request.width or row.width
+        width = _first(request.width, row.width)
     model = ModelConfig(stack=replace(stack, width=width), layers=layers)
     lanes, unroll = _lanes_that_fit(request, row, train_chars)
     config = TrainingConfig(steps=1, lanes=lanes, unroll=unroll, rate=row.rate, patience=PATIENCE, seed=request.seed)
@@ -153,14 +155,18 @@ def make_plan(request: Request, vocabulary: Vocabulary, train_chars: int, valid_
     return _with_steps(request, minutes, model, config, vocabulary, valid_chars)
 
 
+def _first(asked: V | None, otherwise: V) -> V:
+    return otherwise if asked is None else asked
+
+
 def _row(request: Request, minutes: float) -> Row:
-    rows = OTHER if request.layers else RECIPES.get(request.family, OTHER)
+    rows = OTHER if request.layers is not None else RECIPES.get(request.family, OTHER)
     return min(rows, key=lambda row: max(row.minutes / minutes, minutes / row.minutes))
 
 
 def _lanes_that_fit(request: Request, row: Row, train_chars: int) -> tuple[int, int]:
     """Shrink lanes, then steps, until a batch is at most a quarter of a small text; what was asked for is kept."""
-    lanes, unroll = request.lanes or row.lanes, request.unroll or row.unroll
+    lanes, unroll = _first(request.lanes, row.lanes), _first(request.unroll, row.unroll)
     while request.lanes is None and lanes > 1 and lanes * unroll * 4 > train_chars:
         lanes //= 2
     while request.unroll is None and unroll > 8 and lanes * unroll * 4 > train_chars:
