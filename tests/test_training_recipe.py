@@ -45,6 +45,9 @@ def plan(train_chars=1_000_000, valid_chars=50_000, **request):
         ("lanes", 7),
         ("unroll", 33),
         ("rate", 0.125),
+        ("optimizer", "adamw"),
+        ("optimizer", "muon"),
+        ("matrix_rate", 0.5),
         ("warm_up", 0),
         ("warm_up", 11),
         ("weight_decay", 0.0),
@@ -68,7 +71,7 @@ def test_every_request_field_is_tested_here():
     """A new field of Request must be added to the tests of this file."""
     tested = {"family", "layers", "minutes", "steps", "chars", "params", "width", "plain", "dropout"}
     tested |= {"lanes", "unroll", "rate", "warm_up", "weight_decay", "beta2", "clip", "evaluate_every", "patience"}
-    assert {field.name for field in fields(Request)} == tested | {"precision", "seed"}
+    assert {field.name for field in fields(Request)} == tested | {"precision", "seed", "optimizer", "matrix_rate"}
     names = {field.name for field in fields(TrainingConfig)}
     assert names - {field.name for field in fields(Request)} == {"evaluate_chars"}
 

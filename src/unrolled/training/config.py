@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unrolled.errors import ConfigError
 
 PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,9 @@ class TrainingConfig:
     steps          updates of the weights, T * lanes characters each
     lanes          B parallel lanes of the one stream of text
     unroll         T, the characters that gradients flow through (truncated backpropagation through time)
+    optimizer      of the layers' matrices: adamw or muon (everything else is AdamW's)
     rate           peak learning rate of AdamW; it rises over `warm_up` steps and then falls linearly to zero
+    matrix_rate    peak learning rate of Muon, on the same schedule
     weight_decay   on matrices only; biases, norms and the embedding are left alone
     beta2, clip    AdamW's second moment and the largest norm of the gradient
     evaluate_every steps between two looks at the validation part, samples and checkpoints
@@ -30,7 +33,9 @@ class TrainingConfig:
     steps: int
     lanes: int = 32
     unroll: int = 64
+    optimizer: str = "adamw"
     rate: float = 4e-3
+    matrix_rate: float = 0.02
     warm_up: int = 20
     weight_decay: float = 0.01
     beta2: float = 0.99
@@ -47,6 +52,7 @@ class TrainingConfig:
             "lanes": (1, 65536),
             "unroll": (1, 65536),
             "rate": (0, 100),
+            "matrix_rate": (0, 100),
             "warm_up": (0, 10**9),
             "weight_decay": (0, 10),
             "beta2": (0, 0.999999),
@@ -64,12 +70,20 @@ class TrainingConfig:
                     received=str(value),
                     remedy=f"change --{name.replace('_', '-')}",
                 )
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                expected="an optimizer: adamw or muon", received=repr(self.optimizer), remedy="choose one"
+            )
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 expected="a precision of float32 or bfloat16", received=repr(self.precision), remedy="choose one"
             )
 
+    def share_at(self, step: int) -> float:
+        """Return the part of the peak rates at which update number `step`, counted from 0, is made."""
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        return warm * max(0.0, 1.0 - step / max(1, self.steps))
+
     def rate_at(self, step: int) -> float:
         """Return the learning rate of update number `step`, counted from 0."""
-        warm = min(1.0, (step + 1) / max(1, self.warm_up))
-        return self.rate * warm * max(0.0, 1.0 - step / max(1, self.steps))
+        return self.rate * self.share_at(step)

@@ -28,6 +28,7 @@ from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
+from unrolled.training.optimizer import Optimizer
 from unrolled.training.run_folder import RunFolder
 
 MAX_SKIPPED = 10
@@ -64,31 +65,17 @@ class Training:
     valid_ids: np.ndarray
     counters: Counters = field(default_factory=Counters)
     state: State | None = None
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        decayed = [p for name, p in named if p.dim() > 1 and "embedding" not in name]
-        others = [p for name, p in named if p.dim() <= 1 or "embedding" in name]
-        self._names = {id(p): name for name, p in named}
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=self.config.rate,
-            betas=(0.9, self.config.beta2),
-            fused=True,
-        )
+        self.optimizer = Optimizer(self.model, self.config)
         if self.state is None:
             self.state = self.model.initial_state(self.config.lanes)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return, by name, every tensor but the weights that decides the future: moments and the lanes' memory."""
         assert self.state is not None
-        found = {f"lanes.{name}": value for name, value in self.state.items()}
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                for name, value in self.optimizer.state.get(parameter, {}).items():
-                    found[f"{name}.{self._names[id(parameter)]}"] = value
-        return found
+        return {**{f"lanes.{name}": value for name, value in self.state.items()}, **self.optimizer.tensors()}
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, object]) -> None:
         """Put back what `tensors` and `counters` held when a checkpoint was written."""
@@ -96,16 +83,7 @@ class Training:
         self.state = {
             name.removeprefix("lanes."): value for name, value in tensors.items() if name.startswith("lanes.")
         }
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                name = self._names[id(parameter)]
-                kept = {
-                    kind: tensors[f"{kind}.{name}"]
-                    for kind in ("step", "exp_avg", "exp_avg_sq")
-                    if f"{kind}.{name}" in tensors
-                }
-                if kept:
-                    self.optimizer.state[parameter] = kept
+        self.optimizer.restore(tensors)
 
 
 def train(
@@ -198,12 +176,10 @@ def update(training: Training, lanes: Lanes) -> str | None:
     training.model.train()
     device = next(training.model.parameters()).device
     inputs_BT, targets_BT = (torch.from_numpy(ids).to(device) for ids in lanes.batch(counters.position))
-    for group in training.optimizer.param_groups:
-        group["lr"] = config.rate_at(counters.step)
     with autocast(training.model, config.precision):
         logits_BTV, state = training.model(inputs_BT, training.state)
         loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
-    training.optimizer.zero_grad(set_to_none=True)
+    training.model.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
     value = loss.item()
@@ -213,12 +189,12 @@ def update(training: Training, lanes: Lanes) -> str | None:
     if problem is None and not math.isfinite(norm.item()):
         problem = f"the gradient's norm was {norm.item()}"
     if problem is not None:
-        training.optimizer.zero_grad(set_to_none=True)
+        training.model.zero_grad(set_to_none=True)
         training.state = training.model.initial_state(config.lanes)
         counters.skipped += 1
         counters.skipped_in_a_row += 1
         return problem
-    training.optimizer.step()
+    training.optimizer.step(config.share_at(counters.step - 1))
     training.state = detached(state)
     counters.skipped_in_a_row = 0
     counters.loss_sum += value

@@ -43,7 +43,9 @@ class Request:
     dropout: float | None = None
     lanes: int | None = None
     unroll: int | None = None
+    optimizer: str | None = None
     rate: float | None = None
+    matrix_rate: float | None = None
     warm_up: int | None = None
     weight_decay: float | None = None
     beta2: float | None = None

@@ -1,0 +1,121 @@
+"""How gradients become updates: AdamW for vectors and tables, and AdamW or Muon for the matrices of the layers.
+
+Knows nothing about losses, schedules or files: it is given a rate at each step, and its state is tensors by name.
+
+AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers";
+the momentum of a matrix is replaced by (nearly) the closest orthogonal matrix, by a Newton-Schulz iteration, so that
+every direction learns at the same speed. Stacked matrices (the gates of a recurrent layer, the two halves of a gated
+convolution) are taken apart into square blocks first: each is a matrix of its own.
+
+Shapes: M blocks, R rows, C columns.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.training.config import TrainingConfig
+
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+
+
+class Optimizer:
+    """Updates a model's weights from their gradients.
+
+    Matrices are the parameters of two or more axes that are neither the embedding nor the readout. `rate` is AdamW's;
+    Muon's is `config.matrix_rate`, and both follow the same schedule.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = [(name, p) for name, p in named if p.dim() > 1 and not name.startswith(("embedding.", "readout."))]
+        with_muon = matrices if config.optimizer == "muon" else []
+        taken = {name for name, _ in with_muon}
+        with_adamw = [(name, p) for name, p in named if name not in taken]
+        decayed = [p for name, p in with_adamw if p.dim() > 1 and not name.startswith("embedding.")]
+        chosen = {id(p) for p in decayed}
+        others = [p for _, p in with_adamw if id(p) not in chosen]
+        self._config = config
+        self._names = {id(p): name for name, p in named}
+        self._adamw = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=config.rate,
+            betas=(0.9, config.beta2),
+            fused=True,
+        )
+        self._matrices = with_muon
+        self._momentum = {name: torch.zeros_like(p) for name, p in with_muon}
+
+    def step(self, share: float) -> None:
+        """Update every weight; `share` is the part of the peak rates that the schedule allows now."""
+        for group in self._adamw.param_groups:
+            group["lr"] = self._config.rate * share
+        self._adamw.step()
+        if self._matrices:
+            self._muon_step(self._config.matrix_rate * share)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return, by name, everything that decides later updates."""
+        found = {f"momentum.{name}": value for name, value in self._momentum.items()}
+        for group in self._adamw.param_groups:
+            for parameter in group["params"]:
+                for kind, value in self._adamw.state.get(parameter, {}).items():
+                    found[f"{kind}.{self._names[id(parameter)]}"] = value
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` returned."""
+        self._momentum = {name: tensors[f"momentum.{name}"] for name in self._momentum}
+        for group in self._adamw.param_groups:
+            for parameter in group["params"]:
+                name = self._names[id(parameter)]
+                kept = {
+                    kind: tensors[f"{kind}.{name}"]
+                    for kind in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{kind}.{name}" in tensors
+                }
+                if kept:
+                    self._adamw.state[parameter] = kept
+
+    @torch.no_grad()
+    def _muon_step(self, rate: float) -> None:
+        groups: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for name, parameter in self._matrices:
+            assert parameter.grad is not None
+            momentum = self._momentum[name].lerp_(parameter.grad, 1 - MOMENTUM)
+            ahead = parameter.grad.lerp(momentum, MOMENTUM)
+            for weight, update in zip(square_blocks(parameter.data), square_blocks(ahead), strict=True):
+                groups.setdefault((update.shape[0], update.shape[1]), []).append((weight, update))
+        dtype = torch.bfloat16 if self._config.precision == "bfloat16" else torch.float32
+        for (rows, columns), pairs in groups.items():
+            turned = orthogonalised(torch.stack([update for _, update in pairs]).to(dtype))
+            step = rate * max(1.0, rows / columns) ** 0.5
+            for (weight, _), update in zip(pairs, turned, strict=True):
+                weight.mul_(1 - rate * self._config.weight_decay).add_(update, alpha=-step)
+
+
+def square_blocks(matrix: Tensor) -> tuple[Tensor, ...]:
+    """Return views of the square blocks that a stacked matrix consists of, or the one matrix if it is no stack.
+
+    Axes behind the second (a convolution's) are folded into the columns.
+    """
+    flat = matrix.flatten(1)
+    rows, columns = flat.shape
+    if rows % columns == 0:
+        return flat.chunk(rows // columns, dim=0)
+    return flat.chunk(columns // rows, dim=1) if columns % rows == 0 else (flat,)
+
+
+def orthogonalised(blocks_MRC: Tensor) -> Tensor:
+    """Return each block with all singular values brought near 1 (between about 0.7 and 1.2), its directions kept."""
+    a, b, c = NEWTON_SCHULZ
+    tall = blocks_MRC.shape[1] > blocks_MRC.shape[2]
+    x = blocks_MRC.transpose(1, 2) if tall else blocks_MRC
+    x = x / x.float().flatten(1).norm(dim=1).clamp(min=1e-7).to(x.dtype)[:, None, None]
+    for _ in range(ITERATIONS):
+        square = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.transpose(1, 2) if tall else x

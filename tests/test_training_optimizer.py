@@ -1,0 +1,87 @@
+"""Muon: what it does to a matrix, to which matrices, and that a run with it resumes byte-identically."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import families
+from tolerances import MUON_SINGULAR_VALUES
+from unrolled.training.config import TrainingConfig
+from unrolled.training.optimizer import Optimizer, orthogonalised, square_blocks
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 99))
+def test_orthogonalised_brings_every_singular_value_near_one_and_keeps_directions(rows, columns, seed):
+    matrix = torch.randn(2, rows, columns, generator=torch.Generator().manual_seed(seed))
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    turned = orthogonalised(matrix)
+    values = torch.linalg.svdvals(turned)
+    low, high = MUON_SINGULAR_VALUES
+    # The iteration needs a few more rounds for directions that hardly occur.
+    occur = s > 0.05 * s[:, :1]
+    assert (values[occur] > low).all() and (values <= high).all()
+    closest = u @ v
+    alignment = (turned * closest).sum((1, 2)) / (turned.norm(dim=(1, 2)) * closest.norm(dim=(1, 2)))
+    assert (alignment > 0.9).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks"),
+    [
+        ((8, 8), [(8, 8)]),
+        ((32, 8), [(8, 8)] * 4),
+        ((8, 32), [(8, 8)] * 4),
+        ((8, 3, 8), [(8, 8)] * 3),
+        ((5, 8), [(5, 8)]),
+    ],
+)
+def test_stacks_are_taken_apart_into_square_blocks_that_are_views(shape, blocks):
+    matrix = torch.zeros(shape)
+    found = square_blocks(matrix)
+    assert [tuple(block.shape) for block in found] == blocks
+    for block in found:
+        block.add_(1.0)
+    assert (matrix == 1.0).all()
+
+
+@pytest.mark.parametrize("name", sorted(families.PATTERNS))
+def test_every_weight_moves_and_only_matrices_of_layers_are_muons(name):
+    model = families.model(name, dtype=torch.float32).train()
+    optimizer = Optimizer(model, TrainingConfig(steps=10, optimizer="muon"))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model(torch.randint(families.VOCAB, (2, 8)))[0].square().sum().backward()
+    optimizer.step(1.0)
+    for key, value in model.state_dict().items():
+        assert not torch.equal(value, before[key]), key
+    owned = {key.removeprefix("momentum.") for key in optimizer.tensors() if key.startswith("momentum.")}
+    assert owned == {
+        key for key, p in model.named_parameters() if p.dim() > 1 and not key.startswith(("embedding.", "readout."))
+    }
+
+
+def test_its_state_comes_back():
+    def stepped(optimizer, model, times):
+        for k in range(times):
+            model.zero_grad()
+            xs = torch.randint(families.VOCAB, (2, 6), generator=torch.Generator().manual_seed(k))
+            model(xs)[0].square().sum().backward()
+            optimizer.step(0.5)
+
+    config = TrainingConfig(steps=10, optimizer="muon")
+    model = families.model("lstm", dtype=torch.float32)
+    optimizer = Optimizer(model, config)
+    stepped(optimizer, model, 3)
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    kept = {key: value.clone() for key, value in optimizer.tensors().items()}
+    stepped(optimizer, model, 2)
+
+    other = families.model("lstm", dtype=torch.float32)
+    other.load_state_dict(weights)
+    resumed = Optimizer(other, dataclasses.replace(config))
+    resumed.restore(kept)
+    stepped(resumed, other, 2)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
