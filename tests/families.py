@@ -1,6 +1,7 @@
-"""The models that the laws and other tests run over: every family, hybrids, the plain stack, and a toy from outside.
+"""The models that the laws and other tests run over: every family, hybrids, the plain stack, and two from outside.
 
-The toy stands for a family that somebody else writes: a layer and a config, nothing more.
+They stand for families that somebody else writes: a layer and a config, nothing more. `toy` is one branch; `guest` is
+two, of which the second has no memory and hands back whatever state it was given.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.models import FAMILIES, Layer, LayerConfig, ModelConfig, StackConfig, State, Tap, parse_layers, untouched
+from unrolled.models.transformer import Attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,36 @@ class Leaky(Layer):
         return torch.stack(out, dim=1), {"average": average}
 
 
+@dataclass(frozen=True, kw_only=True)
+class GuestConfig(LayerConfig):
+    window: int = 3
+
+    def build(self, width: int, index: int) -> tuple[Layer, ...]:
+        return Attention(width, 1 + index, self.window), Memoryless(width)
+
+
+class Memoryless(Layer):
+    """y_t = tanh(W x_t); it passes the state on, as a layer without one may."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.input = nn.Linear(width, width)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        return {"bump": self.width}
+
+    def initial_state(self, batch: int) -> State:
+        return {}
+
+    def forward(self, x_BTD: Tensor, state: State, tap: Tap = untouched) -> tuple[Tensor, State]:
+        bump = self.input(x_BTD).tanh()
+        return (tap("bump", bump) if tap.watches("bump") else bump), state
+
+
 FAMILIES["toy"] = LeakyConfig
+FAMILIES["guest"] = GuestConfig
 
 PATTERNS = {
     "rnn": "rnn*2",
@@ -60,6 +91,7 @@ PATTERNS = {
     "transformer-window-2": "transformer(heads=2,window=2)*2",
     "hybrid": "wavenet wavenet transformer(heads=1,window=4) lstm",
     "toy": "toy*2",
+    "guest": "guest*2",
 }
 VOCAB = 11
 

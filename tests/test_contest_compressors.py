@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unrolled.contest.compressors import xz_bits_per_char
+from unrolled.contest.ngram import NGram
 from unrolled.contest.yardsticks import yardsticks
 from unrolled.errors import ConfigError, TextError
 
@@ -11,10 +12,14 @@ NOISE = np.random.default_rng(0).integers(0, 256, 40_000, dtype=np.uint8).tobyte
 LINE = b"The quick brown fox jumps over the lazy dog.\n"
 
 
-def table(train: str, test: str):
+def ids_of(train: str, test: str):
     names = {c: i for i, c in enumerate(sorted(set(train + test)))}
     train_ids, test_ids = (np.array([names[c] for c in part], np.uint16) for part in (train, test))
-    return yardsticks(train_ids, test_ids, len(names), train.encode(), test.encode())
+    return train_ids, test_ids, len(names)
+
+
+def table(train: str, test: str, **described):
+    return yardsticks(*ids_of(train, test), train.encode(), test.encode(), **described)
 
 
 def test_incompressible_bytes_cost_eight_bits():
@@ -55,24 +60,61 @@ def test_the_table_says_how_each_row_was_measured():
     assert (six_gram.name, xz.name) == ("6-gram", "xz")
     assert 0 < six_gram.bits_per_char < 0.5
     assert 0 < xz.bits_per_char < 0.5
-    assert f"all {50 * len(line):,} training characters; frozen" in six_gram.detail
-    assert f"all {50 * len(line.encode()):,} training bytes; keeps adapting" in xz.detail
+    where = f"the test part, all {10 * len(line):,} characters"
+    assert six_gram.detail.endswith(f"all {50 * len(line):,} training characters; frozen on {where}")
+    assert xz.detail.endswith(f"all {50 * len(line.encode()):,} training bytes; keeps adapting inside {where}")
+
+
+def test_the_table_names_the_part_and_how_much_of_it_was_read():
+    line = LINE.decode()
+    for row in table(line * 50, line * 10, part="valid", available=5_123_456):
+        assert row.detail.endswith("the validation part, its first 450 of 5,123,456 characters")
+    for row in table(line * 50, line * 10, part="train", available=450):
+        assert row.detail.endswith("the training part, all 450 characters")
+
+
+@pytest.mark.parametrize("first", ["T", "€"])
+def test_the_first_character_is_given_and_not_scored(first):
+    train, test = LINE.decode() * 50, first + "he lazy fox, the quick dog, größer.\n" * 9
+    ids, test_ids, size = ids_of(train, test)
+    six_gram, xz = table(train, test)
+    log2_T = NGram.fit(ids, size).log2_probabilities(test_ids)
+    assert six_gram.bits_per_char == pytest.approx(-log2_T[1:].mean(), abs=1e-12)
+    before, after = first.encode(), test[1:].encode()
+    assert xz.bits_per_char == xz_bits_per_char(train.encode() + before, after, len(test) - 1)
+
+
+def test_the_first_character_of_bytes_is_a_byte():
+    train, test = "Größe\n".encode() * 50, "Ößer\n".encode() * 9
+    ids, test_ids = (np.frombuffer(raw, np.uint8) for raw in (train, test))
+    _, xz = yardsticks(ids, test_ids, 256, train, test)
+    assert xz.bits_per_char == xz_bits_per_char(train + test[:1], test[1:], len(test) - 1)
+
+
+def test_a_part_of_the_training_bytes_is_not_called_all():
+    line = LINE.decode()
+    ids, test_ids, size = ids_of(line * 100, line)
+    _, xz = yardsticks(ids, test_ids, size, LINE * 10, LINE)
+    assert "the last 450 training bytes" in xz.detail
 
 
 def test_the_table_says_what_was_left_unread(monkeypatch):
     monkeypatch.setattr("unrolled.contest.compressors.DEFAULT_LIMIT", 100)
-    assert "the last 100 of 4,500 training bytes" in table(LINE.decode() * 100, LINE.decode())[1].detail
+    _, xz = table(LINE.decode() * 100, LINE.decode())
+    assert "the last 100 training bytes" in xz.detail
+    assert xz.bits_per_char == xz_bits_per_char((LINE * 100)[-100:] + LINE[:1], LINE[1:], len(LINE) - 1)
 
 
 def test_a_difference_that_means_nothing_carries_a_note():
-    _, xz = table(LINE.decode() * 2, "\n")
+    _, xz = table(LINE.decode() * 2, ".\n")
     assert (xz.bits_per_char <= 0) == ("too short to measure" in xz.detail)
-    _, xz = table("a" * 4000, "a")
+    _, xz = table("a" * 4000, "aa")
     assert xz.bits_per_char <= 0
     assert "too short to measure" in xz.detail
 
 
-def test_a_table_without_a_test_part_is_refused_in_one_line():
-    with pytest.raises(TextError) as caught:
-        table(LINE.decode(), "")
+@pytest.mark.parametrize("test", ["", "T"])
+def test_a_table_without_anything_to_predict_is_refused_in_one_line(test):
+    with pytest.raises(TextError, match="at least 2 characters in the validation part") as caught:
+        table(LINE.decode(), test, part="valid")
     assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Corpora: the same ids by every way, exact counts, and a cache that may be damaged, read-only or absent."""
 
+import hashlib
 import os
 import resource
 import tracemalloc
@@ -13,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import ConfigError, TextError
-from unrolled.text import cache
-from unrolled.text.corpus import TextOptions, check_enough, corpus_from_text, parse_split, read_corpus
+from unrolled.text import cache, feeds
+from unrolled.text.builtin import documents
+from unrolled.text.corpus import IN_MEMORY, TextOptions, check_enough, corpus_from_text, parse_split, read_corpus
 from unrolled.text.options import part_bounds
+from unrolled.text.reading import Fingerprint
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
 EVERY = TextOptions(min_count=1, split=(1.0, 0.0, 0.0))
@@ -115,6 +118,48 @@ def test_builtin_parts(tmp_path):
     assert as_bytes.utf8_bytes == corpus.utf8_bytes
 
 
+@pytest.mark.parametrize("first", ["file", "builtin"])
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_file_with_the_bytes_of_a_builtin_text_is_another_text(tmp_path, first, as_bytes):
+    joined = "".join(text for _, text in documents("manual"))
+    options = TextOptions(as_bytes=as_bytes)
+    given = {"file": put(tmp_path / "manual.txt", joined), "builtin": "builtin:manual"}
+    fresh = {kind: read_corpus(given[kind], options, cache=tmp_path / kind) for kind in given}
+    same(fresh["file"], corpus_from_text(joined, options))
+    assert fresh["file"].part("test").tolist() != fresh["builtin"].part("test").tolist()
+    assert fresh["file"].fingerprint.size == fresh["builtin"].fingerprint.size
+    assert fresh["file"].fingerprint != fresh["builtin"].fingerprint
+    read_corpus(given[first], options)
+    for kind, text in given.items():
+        same(read_corpus(text, options), fresh[kind])
+
+
+def test_even_an_equal_fingerprint_does_not_mix_kinds(tmp_path, monkeypatch):
+    """The kind of text is in the key of the cache by itself."""
+    joined = "".join(text for _, text in documents("manual"))
+    digest = Fingerprint(len(joined.encode()), hashlib.sha256(joined.encode()).hexdigest())
+    monkeypatch.setattr(feeds.BuiltinFeed, "fingerprint", lambda _self, _progress: digest)
+    builtin = read_corpus("builtin:manual")
+    file = read_corpus(put(tmp_path / "t", joined))
+    assert builtin.fingerprint == file.fingerprint
+    same(file, corpus_from_text(joined))
+
+
+def test_a_corpus_knows_how_it_was_read(tmp_path):
+    options = TextOptions(split=(0.5, 0.25, 0.25), min_count=1)
+    path = put(tmp_path / "t", "aé€😀" * 12)
+    for corpus in [read_corpus(path, options), read_corpus(path, options), corpus_from_text(path.read_text(), options)]:
+        assert corpus.options == options
+        assert [corpus.bytes_of(part) for part in (*PARTS, "all")] == [60, 30, 30, 120]
+        with pytest.raises(ConfigError, match="'valid'"):
+            corpus.bytes_of("vaild")
+    assert corpus.sources == (IN_MEMORY,)
+    assert read_corpus("builtin:manual").options == TextOptions()
+    as_bytes = Vocabulary("bytes", (UNKNOWN, "a"))
+    for corpus in [read_corpus(path, options, vocabulary=as_bytes), corpus_from_text("ab", vocabulary=as_bytes)]:
+        assert corpus.options.as_bytes
+
+
 def test_a_changed_text_is_never_taken_for_the_old_one(tmp_path):
     path = put(tmp_path / "t", "abcd" * 100)
     old = read_corpus(path)
@@ -185,16 +230,6 @@ def test_old_entries_are_trimmed_but_none_in_use(tmp_path, folder, monkeypatch):
     cache.trim(folder, 0)
     assert [path.name for path in folder.iterdir()] == [used.name]
     assert kept.vocabulary.decode(kept.ids[:7]) == "in use\n"
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    assert cache.cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("UNROLLED_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.cache_folder() == tmp_path / "unrolled"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.cache_folder() == tmp_path / ".cache" / "unrolled"
 
 
 def test_memory_stays_flat(tmp_path):

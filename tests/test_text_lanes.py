@@ -34,6 +34,13 @@ def test_a_memory_map_is_read_in_place(tmp_path):
     assert inputs.tolist() == [[998, 999, 0], [498, 499, 500]]
 
 
+@pytest.mark.parametrize("dtype", [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)])
+def test_ids_of_any_integer_dtype(dtype):
+    inputs, targets = Lanes(np.arange(100, dtype=dtype), 2, 3).batch(49)
+    assert (inputs.tolist(), targets.tolist()) == ([[49, 50, 51], [99, 0, 1]], [[50, 51, 52], [0, 1, 2]])
+    assert inputs.dtype == targets.dtype == np.int64
+
+
 def test_impossible_lanes_are_refused():
     with pytest.raises(TextError):
         Lanes(np.array([], dtype=np.uint8), 1, 1)

@@ -108,6 +108,26 @@ def test_folders_are_sorted_joined_and_skip_what_is_no_text(tmp_path):
     assert read(tmp_path / "b.txt", tmp_path / "a.txt")[0] == "second\nfirst\n"
 
 
+def test_what_training_wrote_is_not_read_again(tmp_path):
+    put(tmp_path / "book.txt", b"book\n")
+    put(tmp_path / "config.json", b"{}\n")
+    for name in ["a", "b"]:
+        run = tmp_path / "runs" / name
+        (run / "checkpoints" / "000400").mkdir(parents=True)
+        for file in ["config.json", "vocabulary.json", "samples.jsonl", "checkpoints/000400/manifest.json"]:
+            put(run / file, b"{}\n")
+    put(tmp_path / "runs" / "notes.md", b"notes\n")
+    text, notes = read(tmp_path)
+    assert text == "book\n{}\nnotes\n"
+    assert notes == [f"skipped 2 run folders in the folder {tmp_path} (first: {tmp_path / 'runs' / 'a'})"]
+    (tmp_path / "runs" / "notes.md").unlink()
+    assert f"all files belong to runs (first: {tmp_path / 'runs' / 'a'})" in refused(tmp_path / "runs")
+    assert "all files belong to runs" in refused(tmp_path / "runs" / "a")
+    assert read(tmp_path / "runs" / "a" / "samples.jsonl") == ("{}\n", [])
+    put(tmp_path / "runs" / "zeros", b"\0\0")
+    assert "none of 1 files is text" in refused(tmp_path / "runs")
+
+
 def test_a_file_named_twice_is_read_once(tmp_path):
     path = put(tmp_path / "a.txt", b"once")
     (tmp_path / "link").symlink_to(path)

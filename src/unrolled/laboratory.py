@@ -4,7 +4,7 @@ Knows nothing about terminals; the command line is made of the same pieces.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import ConfigError, UnrolledError
-from unrolled.models import SequenceModel, State, Tap, untouched
+from unrolled.errors import ConfigError, UnrolledError, nearest
+from unrolled.models import SequenceModel, State, Tap, parse_layers, untouched
+from unrolled.models.config import family_of
 from unrolled.sampling import SamplingOptions, stream
-from unrolled.text.corpus import Corpus, TextOptions
+from unrolled.text.corpus import Corpus
 from unrolled.text.vocabulary import Vocabulary
-from unrolled.training.evaluation import Protocol, Score, evaluate
+from unrolled.training.evaluation import Protocol, Score, evaluate_part
 from unrolled.training.events import Event
-from unrolled.training.experiment import begin, finish, load_weights, read_config
+from unrolled.training.experiment import begin, finish, load_weights
 from unrolled.training.loop import train as training_events
 from unrolled.training.measure import default_device
 from unrolled.training.recipe import Request, make_plan
+from unrolled.training.run_config import RunConfig
 from unrolled.training.run_folder import RunFolder
 
 RUNS = Path("runs")
@@ -36,7 +38,7 @@ class Run:
     path: Path
     model: SequenceModel
     vocabulary: Vocabulary
-    config: dict[str, Any]
+    config: RunConfig
 
     def write(self, prompt: str = "\n", *, seed: int = 1, tap: Tap = untouched, **options: Any) -> Iterator[str]:
         """Yield what the model writes after `prompt`, piece by piece, for ever; options as in `SamplingOptions`.
@@ -55,17 +57,18 @@ class Run:
         pieces = self.write(prompt, seed=seed, **options)
         return "".join(islice((character for piece in pieces for character in piece), length))
 
-    def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried") -> Score:
-        """Score a part of a text (`train`, `valid`, `test` or `all`); it must be encoded with this vocabulary."""
+    def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried", lanes: int | None = None) -> Score:
+        """Score a part of a text (`train`, `valid`, `test` or `all`), read with this run's vocabulary.
+
+        Raises ConfigError for another vocabulary, part or protocol, TextError when there is nothing to predict.
+        """
         if corpus.vocabulary != self.vocabulary:
             raise ConfigError(
                 expected="a text that was read with this run's vocabulary",
                 received="one with another vocabulary",
                 remedy="read it with read_corpus(..., vocabulary=run.vocabulary)",
             )
-        ids, size = corpus.part(part), corpus.utf8_bytes
-        utf8_bytes = sum(size.values()) if part == "all" else size[part]
-        return evaluate(self.model, ids, Protocol.parse(protocol), utf8_bytes=utf8_bytes)
+        return evaluate_part(self.model, corpus, part, Protocol.parse(protocol), lanes=lanes)
 
     def read(self, text: str, state: State | None = None, *, tap: Tap = untouched) -> tuple[Tensor, State]:
         """Read a text; return the log-probabilities (T, V) in nats of what follows each character, and the state."""
@@ -78,43 +81,48 @@ class Run:
 def open_run(path: str | Path) -> Run:
     """Open a run folder (or a shared one) with its best weights. Raises RunError in one line when it cannot."""
     folder = RunFolder.open(path)
-    model_config, _, _ = read_config(folder.config)
+    config = RunConfig.from_json(folder.config)
     vocabulary = Vocabulary.from_json(folder.vocabulary)
-    model = model_config.build(vocabulary.size)
+    model = config.model.build(vocabulary.size)
     load_weights(model, folder.weights(), str(path))
-    return Run(folder.path, model.to(default_device()).eval(), vocabulary, folder.config)
+    return Run(folder.path, model.to(default_device()).eval(), vocabulary, config)
 
 
 def train(
     corpus: Corpus,
     *,
     run: str | Path | None = None,
-    text: TextOptions | None = None,
     listen: Callable[[Event], object] = lambda _: None,
     **request: Any,
 ) -> Run:
     """Train a model on a text and return it; every event is told to `listen`, nothing is printed.
 
-    `request` holds the fields of `Request`: `minutes=3`, `steps=500`, `family="gru"`, `params=1_000_000`, ...
-    `text` are the options that the corpus was read with, to be kept with the run. The run folder is
-    `run`, or a new one under `runs/`. Raises UnrolledError subclasses.
+    `request` holds the fields of `Request`: `minutes=3`, `steps=500`, `family="gru"`, `params=1_000_000`, ... The run
+    folder is `run`, or a new one under `runs/`. Raises UnrolledError subclasses.
     """
+    known = {field.name for field in fields(Request)}
+    for name in request:
+        if name not in known:
+            raise ConfigError(expected="a field of Request", received=repr(name), remedy=nearest(name, known))
     wanted = Request(**request)
     plan = make_plan(wanted, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
-    path = Path(run) if run is not None else new_run_path(corpus.sources, wanted)
-    experiment = begin(corpus, text or TextOptions(), plan, str(path))
+    experiment = begin(corpus, plan, Path(run) if run is not None else new_run_path(corpus.sources, wanted))
     with experiment.folder.lock():
         for event in training_events(experiment.training, experiment.folder):
             listen(event)
         finish(experiment)
-    return open_run(path)
+    return open_run(experiment.folder.path)
 
 
 def new_run_path(sources: Sequence[str], request: Request, runs: Path = RUNS) -> Path:
     """Return a path under `runs` that is free: the text's name, the family, and a number if need be."""
     stem = Path(sources[0]).stem if len(sources) == 1 else f"{len(sources)}-texts"
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "text"
-    kind = request.family if request.layers is None else "hybrid"
+    if request.layers is None:
+        kind = request.family
+    else:
+        families = {family_of(layer) for layer in parse_layers(request.layers)}
+        kind = families.pop() if len(families) == 1 else "hybrid"
     for number in range(1, 100_000):
         path = runs / (f"{stem}-{kind}" if number == 1 else f"{stem}-{kind}-{number}")
         if not path.exists():

@@ -19,7 +19,7 @@ from torch import Tensor
 from unrolled.errors import ConfigError
 from unrolled.models.sequence_model import SequenceModel, State, Tap, untouched
 
-UNKNOWN = 0
+UNKNOWN_ID = 0
 """The id of the unknown symbol: read, but never written."""
 
 
@@ -47,7 +47,7 @@ class SamplingOptions:
 def distribution(logits_V: np.ndarray, options: SamplingOptions) -> np.ndarray:
     """Return the probabilities (V,) in float64 from which the next symbol is drawn; the unknown symbol has none."""
     logits = logits_V.astype(np.float64)
-    logits[UNKNOWN] = -np.inf
+    logits[UNKNOWN_ID] = -np.inf
     if options.temperature == 0.0:
         return np.eye(1, len(logits), int(logits.argmax()))[0]
     weights = np.exp((logits - logits.max()) / options.temperature)

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group
-from rich.console import Console
 
 from unrolled import __version__
 from unrolled.cli.bench import bench
-from unrolled.cli.console import complain, open_streams, silence_stdout
+from unrolled.cli.console import Printer, complain, open_streams, silence
 from unrolled.cli.corpora import corpora
 from unrolled.cli.demo import demo
 from unrolled.cli.doctor import doctor
@@ -87,11 +86,11 @@ def run(arguments: list[str]) -> int:
         complain("interrupted; nothing was lost that had been written")
         status = 130
     except BrokenPipeError:
-        silence_stdout()
+        silence()
         status = 141
     except OSError as error:
         complain(f"expected to read and write files, got {error.strerror or error}{_about(error)}; look after it")
-        silence_stdout()
+        silence()
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error) and "out of memory" not in str(error):
             raise
@@ -115,8 +114,10 @@ def _app() -> App:
         group_arguments=Group("What", sort_key=0),
         group_parameters=Group("Options", sort_key=9),
         config=[settle],
-        error_console=Console(stderr=True),
+        console=Printer(),
+        error_console=Printer(stderr=True),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for place, verb in enumerate(VERBS):
         usage = f"Usage: unrolled {verb.action.__name__} {verb.usage}"

@@ -12,6 +12,9 @@ from rich.text import Text
 from unrolled.text.display import visible
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+TRAIN_STYLE, VALID_STYLE = "cyan", "bold yellow"
+SETTLED = 0.03
+"""The first so much of a curve does not stretch its y axis."""
 SURPRISE_STYLES = (
     "",
     "on #26374d",
@@ -28,12 +31,14 @@ SURPRISE_BITS = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 def curve(series: Sequence[tuple[Sequence[tuple[float, float]], str]], width: int, height: int, end: float) -> Text:
     """Draw series of (x, y) points, each in its style, in `width` x `height` cells; x runs from 0 to `end`.
 
-    The y axis is labelled with the largest and smallest value; not-a-number points are left out.
+    The y axis is labelled with the largest and smallest value after the first steep descent; what lies above is drawn
+    at the top edge. Not-a-number points are left out.
     """
     points = [(x, y) for line, _ in series for x, y in line if math.isfinite(y)]
     if not points:
         return Text("no report yet", style="dim")
-    low, high = min(y for _, y in points), max(y for _, y in points)
+    settled = SETTLED * max(x for x, _ in points)
+    low, high = min(y for _, y in points), max(y for x, y in points if x >= settled)
     span = (high - low) or 1.0
     label = max(len(f"{high:.2f}"), len(f"{low:.2f}"))
     columns = max(8, width - label - 2)
@@ -42,7 +47,7 @@ def curve(series: Sequence[tuple[Sequence[tuple[float, float]], str]], width: in
     for line, style in series:
         for x, y in _joined([(x, y) for x, y in line if math.isfinite(y)], end, 2 * columns):
             across = min(2 * columns - 1, int(x / max(end, 1e-9) * (2 * columns - 1)))
-            down = min(4 * height - 1, int((high - y) / span * (4 * height - 1)))
+            down = max(0, min(4 * height - 1, int((high - y) / span * (4 * height - 1))))
             cells[down // 4][across // 2] |= _DOTS[down % 4][across % 2]
             styles[down // 4][across // 2] = style
     drawn = Text()
@@ -55,6 +60,11 @@ def curve(series: Sequence[tuple[Sequence[tuple[float, float]], str]], width: in
         if row < height - 1:
             drawn.append("\n")
     return drawn
+
+
+def legend() -> Text:
+    """Say which line of a curve of training is which."""
+    return Text.assemble("bits per character: ", ("━ train ", TRAIN_STYLE), ("━ valid", VALID_STYLE))
 
 
 def _joined(line: Sequence[tuple[float, float]], end: float, dots: int) -> list[tuple[float, float]]:

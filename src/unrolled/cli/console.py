@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -44,6 +45,14 @@ def _plain(character: str) -> str:
     return _PLAINER.get(character) or character.encode("ascii", "backslashreplace").decode()
 
 
+class Printer(Console):
+    """A console that leaves it to `unrolled.cli.run` what happens when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on."""
+        raise BrokenPipeError
+
+
 class Voice:
     """What a verb speaks with: `say` for people, `result` for scripts.
 
@@ -52,7 +61,7 @@ class Voice:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not _is_terminal(as_json))
+        self.console = Printer(stderr=as_json, highlight=False, soft_wrap=not _is_terminal(as_json))
 
     @property
     def live(self) -> bool:
@@ -71,9 +80,11 @@ class Voice:
     def commands(self, lines: Sequence[tuple[str, str]]) -> None:
         """Print commands to type next, each with what it does; the terminal may wrap them, so they can be copied."""
         longest = max(len(line) for line, _ in lines)
+        beside = longest + max(len(what) for _, what in lines) + 5 <= self.console.width
         for line, what in lines:
-            told = Text.assemble("  ", (visible_line(line), "cyan"), " " * (longest - len(line) + 3 if what else 0))
-            self.console.print(told + Text(what, style="dim"), soft_wrap=True)
+            told = Text.assemble("  ", (visible_line(line), "cyan"))
+            gap = " " * (longest - len(line) + 3) if beside else "\n    "
+            self.console.print(told + Text(gap + what if what else "", style="dim"), soft_wrap=True)
 
     def note(self, line: str) -> None:
         """Print something worth knowing that is no result."""
@@ -90,13 +101,13 @@ class Voice:
 
 def complain(message: str) -> None:
     """Print one error line on stderr."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Printer(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(visible_line(" ".join(message.split()))))
 
 
-def silence_stdout() -> None:
-    """After a broken pipe: let Python close stdout without complaining again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def silence(stream: IO[str] | None = None) -> None:
+    """After a broken pipe: let Python close the stream (stdout) without complaining again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def leave_at_once(status: int) -> None:

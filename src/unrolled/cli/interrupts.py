@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to stop, the second stops at once.
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks to stop, the second stops at once.
 
 Knows nothing about what is being stopped.
 """
@@ -29,7 +29,7 @@ class Interrupts:
 
 @contextmanager
 def listening() -> Iterator[Interrupts]:
-    """Catch the first SIGINT or SIGTERM; a second one ends the process without any tidying up."""
+    """Catch the first SIGINT, SIGTERM or hang-up; a second one ends the process without any tidying up."""
     interrupts = Interrupts()
 
     def hear(number: int, _: FrameType | None) -> None:
@@ -37,7 +37,11 @@ def listening() -> Iterator[Interrupts]:
             leave_at_once(128 + number)
         interrupts.received = number
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, hear) for number in numbers}
     try:
         yield interrupts
     finally:

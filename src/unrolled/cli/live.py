@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.cli.charts import bar, curve, duration
+from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, bar, curve, duration, legend
 from unrolled.cli.console import Voice
 from unrolled.text.display import visible, visible_line
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 
 EARLIER_SECONDS = 60.0
-TRAIN_STYLE, VALID_STYLE = "cyan", "bold yellow"
 PLAIN_EVERY_SECONDS = 10.0
 
 LEAST_CHART, MOST_CHART = 4, 12
@@ -27,6 +27,8 @@ LEAST_PASSAGE, MOST_PASSAGE = 3, 12
 """Rows inside the panels."""
 SIDE_BY_SIDE = 76
 BORDER = 2
+MARGIN = 2
+"""Columns left free, so that the ^C a terminal echoes does not wrap and move everything down a row."""
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Story:
             self.skipped = event.total
             self.skip = f"step {event.step} skipped: {event.what}"
         elif isinstance(event, SaveFailed):
-            self.unsaved = f"step {event.step} could not be saved: {event.problem}"
+            reason = (event.problem.partition(", got ")[2] or event.problem).partition("; ")[0]
+            self.unsaved = f"step {event.step} could not be saved: {reason}"
         elif isinstance(event, Saved):
             self.unsaved = ""
         elif isinstance(event, Stopped):
@@ -85,9 +88,10 @@ class Story:
         before = [p for p in self.passages[:-1] if p[1] <= self.seconds - EARLIER_SECONDS]
         return (before or self.passages[:1])[-1] if len(self.passages) > 1 else None
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """Draw the story in the terminal as it is now, however often it is resized."""
-        yield picture(self, options.max_width, console.height)
+        width = max(MARGIN, options.max_width - MARGIN)
+        yield from console.render(picture(self, width, console.height), options.update(width=width))
 
 
 @contextmanager
@@ -146,12 +150,7 @@ def picture(story: Story, width: int, height: int) -> RenderableType:
         )
         room -= chart + BORDER
     parts.extend(_passages(story, width, room))
-    return Group(*parts)
-
-
-def legend() -> Text:
-    """Say which line of the curve is which."""
-    return Text.assemble("bits per character: ", ("━ train ", TRAIN_STYLE), ("━ valid", VALID_STYLE))
+    return Group(*parts[: max(1, height - 1)])
 
 
 def _head(story: Story, width: int) -> list[RenderableType]:

@@ -4,6 +4,7 @@ Knows nothing about models: it reads run folders. Must not import torch: it star
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.cli.charts import curve, duration
+from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, curve, duration, legend
 from unrolled.cli.console import Voice
 from unrolled.cli.options import Folder, Json
-from unrolled.text.display import visible
+from unrolled.text.display import visible, visible_line
 
 DEFAULT = Path("runs")
+SHOWN = 240
+"""Characters of a sample."""
+WIDE = 72
+"""From so many columns on, a list of runs says what their models are."""
 
 
 def runs(folder: Annotated[Folder, Parameter(show_default=False)] = DEFAULT, /, *, json: Json = False) -> int:
@@ -49,24 +54,26 @@ def runs(folder: Annotated[Folder, Parameter(show_default=False)] = DEFAULT, /, 
         )
         return 0
     if not found:
-        voice.say(f"no runs in {folder}. Make one: unrolled train book.txt, or: unrolled demo")
+        voice.say(f"no runs in {visible_line(str(folder))}. Make one: unrolled train book.txt, or: unrolled demo")
         return 0
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("run", "left"), ("valid", "right"), ("step", "right"), ("", "left"), ("model", "left")):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for title, justify in (("run", "left"), ("valid", "right"), ("step", "right"), ("", "left")):
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title != "run")  # type: ignore[arg-type]
+    if beside := voice.console.width >= WIDE:
+        table.add_column("model", overflow="fold")
     for run in found:
         newest = run.newest or {}
-        valid = newest.get("valid_bits_per_char")
+        valid, step = newest.get("valid_bits_per_char"), newest.get("step")
         state = (
             Text("damaged", "red") if run.error else Text("finished") if run.finished else Text("unfinished", "yellow")
         )
-        table.add_row(
-            Text(visible(str(run.path))),
-            f"{valid:.3f}" if isinstance(valid, float) else "",
-            f"{newest.get('step', 0):,}",
+        cells = [
+            Text(visible_line(str(run.path))),
+            f"{valid:.3f}" if isinstance(valid, int | float) else "",
+            f"{step:,}" if isinstance(step, int) else "",
             state,
-            Text(visible(run.error or run.description)),
-        )
+        ]
+        table.add_row(*cells, *([Text(visible_line(run.error or run.description))] if beside else []))
     voice.say(table)
     voice.say("valid: bits per character at the last look; `unrolled show RUN` tells more", style="dim")
     return 0
@@ -90,34 +97,64 @@ def show(run: Folder, /, *, json: Json = False) -> int:
     if json:
         voice.result({"run": str(run), "config": config, "metrics": metrics, "samples": samples})
         return 0
-    training, text = config.get("training", {}), config.get("text", {})
-    voice.say(Text(visible(str(run)), style="bold"))
-    voice.say(f"model    {config.get('description', '')}")
-    voice.say(f"text     {', '.join(text.get('sources', []))}")
-    fingerprint = text.get("fingerprint", {})
-    voice.say(f"         {fingerprint.get('size', 0):,} bytes, sha256 {str(fingerprint.get('sha256', ''))[:16]}…")
-    voice.say(
-        f"training {training.get('steps', 0):,} steps of {training.get('lanes')} lanes × {training.get('unroll')} "
-        f"characters, {training.get('precision')}, seed {training.get('seed')}"
-    )
-    if metrics:
-        last = metrics[-1]
-        best = min((m["valid_bits_per_char"] for m in metrics if m.get("valid_bits_per_char")), default=None)
-        told = f", best look {best:.3f} bits per character" if best is not None else ""
-        voice.say(f"so far   step {last['step']:,}, {duration(last.get('seconds', 0.0))}{told}")
-    width = min(100, voice.console.width)
+    _tell(voice, run, config)
+    looks = [metric for metric in metrics if isinstance(metric.get("step"), int)]
+    if looks:
+        _tell_progress(voice, looks)
     lines = [
-        ([(m["step"], m[name] if m.get(name) is not None else math.nan) for m in metrics], style)
-        for name, style in (("train_bits_per_char", "cyan"), ("valid_bits_per_char", "bold yellow"))
+        ([(look["step"], _number(look, name)) for look in looks], style)
+        for name, style in (("train_bits_per_char", TRAIN_STYLE), ("valid_bits_per_char", VALID_STYLE))
     ]
-    if len(metrics) > 1:
-        drawn = curve(lines, width - 4, 10, max(1, training.get("steps", 1)))
-        legend = Text.assemble("bits per character: ", ("━ train ", "cyan"), ("━ valid", "bold yellow"))
-        voice.say(Panel(drawn, title=legend, title_align="left", width=width))
-    for sample in _spread(samples, 4):
-        body = Text(visible(sample["text"]).strip("\n")[:240])
-        voice.say(Panel(body, title=f"step {sample['step']:,}", title_align="left", width=width))
+    if len(looks) > 1:
+        steps = int(_number(config, "training", "steps", default=looks[-1]["step"]))
+        drawn = curve(lines, voice.width - 4, 10, max(1, steps))
+        voice.say(Panel(drawn, title=legend(), title_align="left", width=voice.width))
+    for sample in _spread([one for one in samples if isinstance(one.get("text"), str)], 4):
+        body = Text(visible(sample["text"]).strip("\n")[:SHOWN])
+        title = Text(visible_line(f"step {sample.get('step')}"))
+        voice.say(Panel(body, title=title, title_align="left", width=voice.width))
     return 0
+
+
+def _tell(voice: Voice, run: Path, config: Mapping[str, object]) -> None:
+    """Say what was trained on what; config.json may have been edited, so nothing is taken for granted."""
+    sources = _found(config, "text", "sources")
+    names = ", ".join(map(str, sources)) if isinstance(sources, list) else "?"
+    size = int(_number(config, "text", "fingerprint", "size", default=0))
+    digest = str(_found(config, "text", "fingerprint", "sha256"))[:16]
+    training = {name: _found(config, "training", name) for name in ("steps", "lanes", "unroll", "precision", "seed")}
+    told = "{steps} steps of {lanes} lanes × {unroll} characters, {precision}, seed {seed}".format(**training)
+    voice.say(Text(visible_line(str(run)), style="bold"))
+    voice.say(f"model    {visible_line(str(_found(config, 'description')))}")
+    voice.say(f"text     {visible_line(names)}")
+    voice.say(f"         {size:,} bytes, sha256 {visible_line(digest)}…")
+    voice.say(f"training {visible_line(told)}")
+
+
+def _tell_progress(voice: Voice, looks: list[dict]) -> None:
+    last = looks[-1]
+    valid = [bits for look in looks if math.isfinite(bits := _number(look, "valid_bits_per_char"))]
+    best = f", best look {min(valid):.3f} bits per character" if valid else ""
+    skipped = int(_number(last, "skipped", default=0))
+    told = (
+        f", {skipped:,} step{'s' * (skipped > 1)} skipped because the loss or the gradient was not finite"
+        if skipped
+        else ""
+    )
+    voice.say(f"so far   step {last['step']:,}, {duration(_number(last, 'seconds', default=0))}{best}{told}")
+
+
+def _found(value: object, *path: str) -> object:
+    """Return what lies under these keys, None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: object, *path: str, default: float = math.nan) -> float:
+    found = _found(value, *path)
+    finite = isinstance(found, int | float) and math.isfinite(found)
+    return found if finite else default
 
 
 def _spread(items: list[dict], count: int) -> list[dict]:

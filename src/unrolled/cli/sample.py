@@ -4,6 +4,7 @@ Knows nothing about how characters are drawn: it parses, calls and prints as the
 """
 
 import sys
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,20 +21,31 @@ CONTEXT = 16
 """So many characters before one decide how it is shown: long runs of combining marks are cut."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DrawArguments:
+    """How characters are drawn."""
+
+    temperature: Number = 0.8
+    "Below 1 bolder, above 1 wilder; 0 always takes the likeliest."
+    top_k: Whole | None = None
+    "Draw among the N likeliest characters only."
+    top_p: Number | None = None
+    "Draw among the likeliest characters that together reach this probability."
+
+
 def sample(
     run: Folder,
     /,
     *,
     prompt: Annotated[str, Parameter(metavar="TEXT", show_default=False, allow_leading_hyphen=True)] = "",
     length: Whole = 1000,
-    temperature: Number = 0.8,
-    top_k: Whole | None = None,
-    top_p: Number | None = None,
+    draw: DrawArguments = DrawArguments(),
     seed: Whole | None = None,
     raw: Switch = False,
     json: Json = False,
 ) -> int:
-    r"""Let a trained model write, character by character.
+    """Let a trained model write, character by character.
 
     Parameters
     ----------
@@ -43,12 +55,6 @@ def sample(
         What the text begins with; the model goes on from there.
     length
         How many characters to write.
-    temperature
-        Below 1 bolder, above 1 wilder; 0 always takes the likeliest.
-    top_k
-        Draw among the k likeliest characters only.
-    top_p
-        Draw among the likeliest characters that together reach this probability.
     seed
         The same seed gives the same text (default: a new one each time, shown at the end).
     raw
@@ -66,8 +72,7 @@ def sample(
     from unrolled.sampling import SamplingOptions
     from unrolled.text.display import visible
 
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    SamplingOptions(**options)  # refuses nonsense before the model is read
+    SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
     opened = open_run(run)
     voice = Voice(as_json=True)
     if prompt and (strangers := opened.vocabulary.unknown(prompt)):
@@ -75,10 +80,10 @@ def sample(
         voice.note(f"the model has never seen {shown}: read as its unknown symbol")
     start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
-    pieces = islice(opened.write(start, seed=chosen, **options), length)
+    pieces = islice(opened.write(start, seed=chosen, **asdict(draw)), length)
     if json:
-        found = {"run": str(run), "prompt": start, "text": "".join(pieces), "seed": chosen, "length": length}
-        Voice().result({**found, **options})
+        found = {"run": str(run), "prompt": start, "text": "".join(pieces), "length": length, "seed": chosen}
+        Voice().result({**found, **asdict(draw)})
         return 0
     before = ""
     for piece in chain([prompt], pieces) if prompt else pieces:

@@ -13,9 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.cli.charts import bar, curve, duration, surprise, surprise_legend
+from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, bar, curve, duration, legend, surprise, surprise_legend
 from unrolled.cli.console import Voice
-from unrolled.cli.live import TRAIN_STYLE, VALID_STYLE, Story, legend
+from unrolled.cli.live import Story
 from unrolled.cli.sample import opening
 from unrolled.text.display import visible, visible_line
 
@@ -46,7 +46,7 @@ def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score |
     path = experiment.folder.path
     voice.say()
     early = f", stopped early at step {story.step:,}: it no longer improved" if story.step < story.steps else ""
-    skipped = f", {story.skipped:,} steps skipped" if story.skipped else ""
+    skipped = f", {story.skipped:,} step{'s' * (story.skipped > 1)} skipped" if story.skipped else ""
     took = f"{duration(experiment.training.counters.seconds)} of training"
     voice.say(f"{path.name}: {took}, {found['chars_per_second']:,.0f} characters/s{early}{skipped}", style="bold")
     if story.train and voice.live:

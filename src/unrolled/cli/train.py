@@ -3,14 +3,17 @@
 Knows nothing about how training works: it parses, calls and prints.
 """
 
-from collections.abc import Sequence
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unrolled.cli.console import Voice
+from unrolled.cli.console import Voice, silence
 from unrolled.cli.options import (
     BUDGET,
     MODEL,
@@ -26,7 +29,7 @@ from unrolled.cli.options import (
     Whole,
     given,
 )
-from unrolled.errors import ConfigError, RunError
+from unrolled.errors import ConfigError, RunError, TrainingError
 from unrolled.text.display import visible_line
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from unrolled.training.evaluation import Score
     from unrolled.training.experiment import Experiment
     from unrolled.training.recipe import Plan, Request
+    from unrolled.training.run_folder import RunFolder
 
 
 @Parameter(name="*", group=TRAINING)
@@ -65,8 +69,12 @@ class TrainArguments:
     "How many places of the text are read side by side."
     unroll: Whole | None = None
     "Characters that gradients flow through (truncated backpropagation)."
+    optimizer: Annotated[str | None, Parameter(metavar="NAME")] = None
+    "Of the layers' matrices: adamw or muon; everything else is AdamW's."
     rate: Number | None = None
     "Peak learning rate of AdamW."
+    matrix_rate: Number | None = None
+    "Peak learning rate of Muon."
     warm_up: Whole | None = None
     "Steps until the rate has risen."
     weight_decay: Number | None = None
@@ -140,7 +148,7 @@ def train_new(
     with listening() as interrupts:
         experiment = begin(corpus, options, plan, str(path))
         announce(voice, corpus, plan, request, path)
-        with experiment.folder.lock():
+        with discarded_unless_saved(experiment.folder), experiment.folder.lock():
             story, valid = tell(voice, experiment, interrupts)
     return conclude(voice, experiment, interrupts, story, valid), experiment
 
@@ -195,6 +203,7 @@ def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: lis
 def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", path: Path) -> None:
     """Say what was chosen, so that nothing is hidden."""
     from unrolled.cli.charts import duration
+    from unrolled.training.expectation import expected_bits
     from unrolled.training.experiment import describe
 
     training = plan.training
@@ -206,9 +215,13 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
         f"training {training.steps:,} steps of {training.lanes} lanes × {training.unroll} characters{about}: "
         f"{epochs:.1f} times through the text"
     )
-    voice.say(f"         rate {training.rate:g}, {training.precision}{faster}, seed {request.seed}")
-    if plan.expected_bits is not None:
-        voice.say(f"expects  about {plan.expected_bits:.2f} bits per character on the validation part")
+    rate = f"{training.rate:g}"
+    if training.optimizer == "muon":
+        rate = f"{training.matrix_rate:g} (muon) and {rate} (adamw)"
+    voice.say(f"         rate {rate}, {training.precision}{faster}, seed {request.seed}")
+    expected = expected_bits(corpus, plan.characters, request.family if request.layers is None else "")
+    if expected is not None:
+        voice.say(f"expects  about {expected:.2f} bits per character on the validation part")
     voice.say(f"run      {visible_line(str(path))}")
     voice.say()
 
@@ -227,8 +240,29 @@ def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "t
     folder.truncate_logs_after(step)
     with telling(voice, story) as listener:
         for event in training_events(training, folder, should_stop=interrupts):
-            listener(event)
+            try:
+                listener(event)
+            except OSError:  # nobody reads any more: save and stop
+                silence(voice.console.file)
+                interrupts.received = interrupts.received or signal.SIGPIPE
+            if story.unsaved and not folder.checkpoints():
+                raise TrainingError(
+                    expected=f"to save a first checkpoint in {folder.path}",
+                    received=story.unsaved,
+                    remedy="free some space or choose another --run",
+                )
     return story, None if story.stopped == "interrupted" else finish(experiment)
+
+
+@contextmanager
+def discarded_unless_saved(folder: "RunFolder") -> Iterator[None]:
+    """Remove a new run folder when an error comes before its first checkpoint: it would be good for nothing."""
+    try:
+        yield
+    except BaseException:
+        if not folder.checkpoints():
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def conclude(
@@ -239,10 +273,16 @@ def conclude(
 
     if story.stopped != "interrupted":
         sum_up(voice, experiment, story, valid)
+        if story.unsaved:
+            raise TrainingError(
+                expected="to save the last checkpoint",
+                received=story.unsaved,
+                remedy=f"free some space, then go on with --resume --run {experiment.folder.path}",
+            )
         return 0
     where = f"stopped at step {story.step:,} of {story.steps:,}"
     if story.unsaved:
-        voice.say(f"{where}; {story.unsaved}; what was saved before is good. To go on from there:")
+        voice.say(f"{where}, but {story.unsaved}. What was saved before is good. To go on from there:")
     else:
         voice.say(f"{where}; everything is saved. To go on:")
     voice.commands([(command("unrolled train --resume --run", experiment.folder.path), "")])

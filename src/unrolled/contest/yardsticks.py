@@ -10,10 +10,15 @@ import numpy as np
 from unrolled.contest import compressors, ngram
 from unrolled.errors import TextError
 
+ORDER = 5
+"""Characters of context that the n-gram sees."""
+
+_TITLES = {"train": "training part", "valid": "validation part", "all": "whole text"}
+
 
 @dataclass(frozen=True)
 class Yardstick:
-    """One row of a comparison: a name, its bits per character on the test part, and how they were measured."""
+    """One row of a comparison: a name, its bits per character on a held-out part, and how they were measured."""
 
     name: str
     bits_per_char: float
@@ -26,36 +31,65 @@ def yardsticks(
     vocab_size: int,
     train_bytes: bytes,
     test_bytes: bytes,
-    order: int = 5,
+    *,
+    part: str = "test",
+    available: int | None = None,
 ) -> list[Yardstick]:
     """Measure an n-gram and a compressor on the same held-out part, in bits per character.
 
-    train_ids, test_ids: (T,) integers in [0, vocab_size); train_bytes, test_bytes: the same characters in UTF-8;
-    order: the n-gram's characters of context. Like a model that carries its state, the n-gram starts the test part
-    cold and scores every character of it. Raises TextError for an empty test part, ConfigError for a bad size.
+    train_ids, test_ids: (T,) integers in [0, vocab_size); train_bytes, test_bytes: the same characters in UTF-8, of the
+    training part at least the end that `compressors.DEFAULT_LIMIT` allows; part: which part `test_ids` is; available:
+    how many characters the whole part has, where only its head is given.
+
+    Like a model that carries its state, both start the part cold, are told its first character and predict all the
+    others: bits and characters are those of T - 1. The n-gram sees the first character as context; of the compressor's
+    sizes, the one that is subtracted includes it.
+    Raises TextError for a part of fewer than 2 characters, ConfigError for a bad size.
     """
-    if not len(test_ids):
-        raise TextError(expected="a test part of at least 1 character", received="none", remedy="give a longer text")
-    model = ngram.NGram.fit(train_ids, vocab_size, order)
-    xz = compressors.xz_bits_per_char(train_bytes, test_bytes, len(test_ids))
+    if len(test_ids) < 2:
+        raise TextError(
+            expected=f"at least 2 characters in the {_title(part)}",
+            received=str(len(test_ids)),
+            remedy="give a longer text",
+        )
+    model = ngram.NGram.fit(train_ids, vocab_size, ORDER)
+    first = _first_character(test_bytes, len(test_ids))
+    limit = compressors.DEFAULT_LIMIT
+    xz = compressors.xz_bits_per_char(
+        train_bytes + first, test_bytes[len(first) :], len(test_ids) - 1, limit=limit + len(first)
+    )
+    counted = f"the last {model.characters:,} of {len(train_ids):,}"
+    whole = len(train_ids) <= len(train_bytes) <= limit  # fewer bytes than characters: the caller gave only the end
+    where = f"the {_title(part)}, {_extent(len(test_ids), available)}"
     return [
         Yardstick(
-            name=f"{order + 1}-gram",
-            bits_per_char=model.bits_per_char(test_ids),
-            detail=f"interpolated modified Kneser-Ney, 0 to {order} characters of context, "
-            f"{_counted('character', model.characters, len(train_ids))}; frozen on the test part",
+            name=f"{ORDER + 1}-gram",
+            bits_per_char=model.bits_per_char(test_ids[1:], history=test_ids[:1]),
+            detail=f"interpolated modified Kneser-Ney, 0 to {ORDER} characters of context, "
+            f"{f'all {len(train_ids):,}' if model.characters == len(train_ids) else counted} training characters; "
+            f"frozen on {where}",
         ),
         Yardstick(
             name="xz",
             bits_per_char=xz,
-            detail="xz -9e, (size(train + test) - size(train)) * 8 / characters, "
-            f"{_counted('byte', min(len(train_bytes), compressors.DEFAULT_LIMIT), len(train_bytes))}; "
-            "keeps adapting inside the test part" + ("; test part too short to measure" if xz <= 0 else ""),
+            detail="xz -9e, what the part adds to the compressed size of "
+            f"{'all' if whole else 'the last'} {min(len(train_bytes), limit):,} training bytes; "
+            f"keeps adapting inside {where}" + ("; too short to measure" if xz <= 0 else ""),
         ),
     ]
 
 
-def _counted(unit: str, used: int, available: int) -> str:
-    if used == available:
-        return f"all {available:,} training {unit}s"
-    return f"the last {used:,} of {available:,} training {unit}s"
+def _title(part: str) -> str:
+    return _TITLES.get(part, f"{part} part")
+
+
+def _extent(read: int, available: int | None) -> str:
+    if available is None or available == read:
+        return f"all {read:,} characters"
+    return f"its first {read:,} of {available:,} characters"
+
+
+def _first_character(raw: bytes, characters: int) -> bytes:
+    """Return the bytes of the first of `characters`: one byte where every byte was read as a character."""
+    text = raw.decode("utf-8", "surrogateescape")
+    return text[:1].encode("utf-8", "surrogateescape") if len(text) == characters else raw[:1]

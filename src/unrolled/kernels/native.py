@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unrolled.folders import cache_folder
+
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno")
 BUILD_SECONDS = 120
@@ -46,6 +48,11 @@ def library() -> ctypes.CDLL | None:
 def problem() -> str:
     """Return why `library()` is None, in a few words; empty when it is not."""
     return _loaded()[1]
+
+
+def fingerprint() -> str:
+    """Return a name of the compiled kernels that changes with source, compiler flags or processor; empty without."""
+    return Path(str(_loaded()[0]._name)).stem if _loaded()[0] is not None else ""
 
 
 def in_bfloat16(x: Tensor) -> bool:
@@ -83,7 +90,7 @@ def _built() -> Path:
     if compiler is None:
         raise _UnavailableError("no C++ compiler (c++, g++ or clang++) was found")
     facts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), " ".join(sorted(flags)).encode(), compiler.encode())
-    target = _folder() / f"native-{hashlib.sha256(b'|'.join(facts)).hexdigest()[:16]}.so"
+    target = cache_folder() / "kernels" / f"native-{hashlib.sha256(b'|'.join(facts)).hexdigest()[:16]}.so"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -97,13 +104,6 @@ def _built() -> Path:
                 raise _UnavailableError(f"{compiler} took over {BUILD_SECONDS} seconds") from None
             made.replace(target)
     return target
-
-
-def _folder() -> Path:
-    cache = os.environ.get("UNROLLED_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unrolled"
-    )
-    return Path(cache) / "kernels"
 
 
 def _processor_flags() -> set[str]:

@@ -86,11 +86,15 @@ untouched: Tap = _Untouched()
 class Watch(Tap):
     """A tap that only looks: `see(name, value_BTN)` is called, the model runs as if it were not there.
 
-    `pattern` is a regular expression that a group's whole name must match; the default is every group.
+    `see` is handed a copy without gradients, so that nothing it does can reach the model. `pattern` is a regular
+    expression that a group's whole name must match, ConfigError if it is none; the default is every group.
     """
 
     see: Callable[[str, Tensor], None]
     pattern: str = ".*"
+
+    def __post_init__(self) -> None:
+        _refuse_bad_pattern(self.pattern)
 
     def watches(self, name: str) -> bool:
         """Say whether `name` matches the pattern."""
@@ -101,8 +105,8 @@ class Watch(Tap):
         return False
 
     def __call__(self, name: str, value_BTN: Float[Tensor, "B T N"]) -> Float[Tensor, "B T N"]:
-        """Show the values and hand them back untouched."""
-        self.see(name, value_BTN)
+        """Show a copy of the values and hand them back untouched."""
+        self.see(name, value_BTN.detach().clone())
         return value_BTN
 
 
@@ -111,11 +115,14 @@ class Edit(Tap):
     """A tap that changes units: the model uses what `change(name, value_BTN)` returns, and remembers it.
 
     `change` must treat time steps independently (it may be shown one step or many at once) and must return a
-    tensor of the same shape; it must not write into its argument.
+    tensor of the same shape, ConfigError otherwise; it must not write into its argument. `pattern` is as in Watch.
     """
 
     change: Callable[[str, Tensor], Tensor]
     pattern: str = ".*"
+
+    def __post_init__(self) -> None:
+        _refuse_bad_pattern(self.pattern)
 
     def watches(self, name: str) -> bool:
         """Say whether `name` matches the pattern."""
@@ -126,8 +133,27 @@ class Edit(Tap):
         return self.watches(name)
 
     def __call__(self, name: str, value_BTN: Float[Tensor, "B T N"]) -> Float[Tensor, "B T N"]:
-        """Return the changed values."""
-        return self.change(name, value_BTN)
+        """Return the changed values; another shape raises ConfigError, it would be broadcast silently."""
+        changed = self.change(name, value_BTN)
+        if not isinstance(changed, Tensor) or changed.shape != value_BTN.shape:
+            got = f"shape {tuple(changed.shape)}" if isinstance(changed, Tensor) else type(changed).__name__
+            raise ConfigError(
+                expected=f"an edit of {name} that returns shape {tuple(value_BTN.shape)}",
+                received=got,
+                remedy="return a tensor of the shape that was shown",
+            )
+        return changed
+
+
+def _refuse_bad_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise ConfigError(
+            expected="a regular expression such as layer0[.].*",
+            received=f"{pattern!r} ({problem})",
+            remedy="correct it, or escape what is meant literally with re.escape",
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from unrolled.kernels import rms_norm
 from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, under, untouched
 
 EMBEDDING_STD = 0.1
-"""Small, so that what the layers add counts from the start: 0.021 nats better than 0.5 after half a minute (docs/LOG.md)."""
+"""Small, so that what the layers add counts from the start: 0.021 nats better than 0.5 in 30 seconds (docs/LOG.md)."""
 READOUT_STD = 0.02
 ROWS_PAY = 4
 """From so many characters per symbol on, the first layer works on the table of symbols and not on each character."""
@@ -72,11 +72,13 @@ class Stack(SequenceModel):
         self.branches = nn.ModuleList()
         self.norms = nn.ModuleList()
         self._prefixes: list[str] = []
+        self._memories: list[tuple[str, ...]] = []
         for number, layer in enumerate(layers):
             for branch in layer:
                 self.branches.append(branch)
                 self.norms.append(nn.Identity() if config.plain else RMSNorm(config.width))
                 self._prefixes.append(f"layer{number}.")
+                self._memories.append(tuple(branch.initial_state(1)))
         self._refuse_shared_names()
         self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -88,42 +90,50 @@ class Stack(SequenceModel):
     @property
     def units(self) -> Mapping[str, int]:
         """Name and size of every group of units, `layer0.hidden` first."""
-        return {prefix + name: size for prefix, _, branch in self._parts() for name, size in branch.units.items()}
+        return {prefix + name: size for prefix, branch, _ in self._parts() for name, size in branch.units.items()}
 
     def initial_state(self, batch: int) -> State:
         """Return the state of `batch` streams of which nothing was read yet: zeros."""
         return {
             prefix + name: value
-            for prefix, _, branch in self._parts()
+            for prefix, branch, _ in self._parts()
             for name, value in branch.initial_state(batch).items()
         }
 
     def forward(
         self, tokens_BT: Int[Tensor, "B T"], state: State | None = None, *, tap: Tap = untouched
     ) -> tuple[Float[Tensor, "B T V"], State]:
-        """Read T >= 0 tokens from `state` on; return the logits after each one and the state after the last."""
+        """Read T >= 0 tokens from `state` on; return the logits after each one and the state after the last.
+
+        `state` is None (nothing read yet) or what `initial_state(B)` or an earlier call of a model of this
+        configuration returned, whole or as `rows` or `detached` made it: the same names, B rows in each tensor. A
+        missing or foreign name or another number of rows raises ConfigError, as does a layer that returns less state
+        than it declares. Every branch is handed its own part of the state, under short names, and nothing else.
+        """
         if state is None:
             state = self.initial_state(tokens_BT.shape[0])
+        else:
+            self._refuse_foreign(state, tokens_BT.shape[0])
         if tokens_BT.shape[1] == 0:
             return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
         x_BTD = self.embedding(tokens_BT)
         after: dict[str, Tensor] = {}
-        for number, (prefix, norm, branch) in enumerate(self._parts()):
-            mine = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        for number, ((prefix, branch, memory), norm) in enumerate(zip(self._parts(), self.norms, strict=True)):
+            mine: State = {name: state[prefix + name] for name in memory}
             if number == 0 and branch.reads_rows and tokens_BT.numel() >= ROWS_PAY * self.vocab_size:
                 y_BTD, mine = branch.read_rows(norm(self.embedding.weight), tokens_BT, mine, under(tap, prefix))
             else:
                 y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
             y_BTD = self.dropout(y_BTD)
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
-            after.update({prefix + name: value for name, value in mine.items()})
+            _refuse_lost(prefix, memory, mine)
+            after.update({prefix + name: mine[name] for name in memory})
         return self.readout(self.final_norm(x_BTD)), after
 
     def _refuse_shared_names(self) -> None:
         """Two branches of one layer must not use the same name for a unit or a state: they would share it silently."""
-        names = [prefix + name for prefix, _, branch in self._parts() for name in branch.units]
-        states = [prefix + name for prefix, _, branch in self._parts() for name in branch.initial_state(1)]
-        for found in (names, states):
+        units = [prefix + name for prefix, branch, _ in self._parts() for name in branch.units]
+        for found in (units, self._state_names()):
             for name in found:
                 if found.count(name) > 1:
                     raise ConfigError(
@@ -132,7 +142,37 @@ class Stack(SequenceModel):
                         remedy="rename the unit or state in the family's layer",
                     )
 
-    def _parts(self) -> Iterator[tuple[str, nn.Module, Layer]]:
-        """Yield each branch with its name's prefix and its norm."""
-        for prefix, norm, branch in zip(self._prefixes, self.norms, self.branches, strict=True):
-            yield prefix, norm, cast(Layer, branch)
+    def _refuse_foreign(self, state: State, batch: int) -> None:
+        """A state of another model, or of another number of streams, must not be broadcast or half used."""
+        names = dict.fromkeys(self._state_names())
+        for name in (*names, *state):
+            if name not in state or name not in names:
+                raise ConfigError(
+                    expected=f"a state with {name}" if name in names else "a state of this model",
+                    received=f"one without {name}" if name in names else f"one with {name}",
+                    remedy="start from initial_state(batch) or from what this model returned",
+                )
+            if state[name].shape[:1] != (batch,):
+                raise ConfigError(
+                    expected=f"a state of {batch} rows, as many as the tokens have",
+                    received=f"{name} of shape {tuple(state[name].shape)}",
+                    remedy=f"start from initial_state({batch}) or choose the rows with rows(state, index)",
+                )
+
+    def _state_names(self) -> list[str]:
+        return [prefix + name for prefix, _, memory in self._parts() for name in memory]
+
+    def _parts(self) -> Iterator[tuple[str, Layer, tuple[str, ...]]]:
+        """Yield each branch with its names' prefix before it and the short names of its state after it."""
+        for prefix, branch, memory in zip(self._prefixes, self.branches, self._memories, strict=True):
+            yield prefix, cast(Layer, branch), memory
+
+
+def _refuse_lost(prefix: str, memory: tuple[str, ...], returned: State) -> None:
+    for name in memory:
+        if name not in returned:
+            raise ConfigError(
+                expected=f"a layer that returns the state {prefix}{name}",
+                received=", ".join(returned) or "none",
+                remedy="return every name of the layer's initial_state",
+            )

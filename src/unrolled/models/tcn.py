@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolled.errors import ConfigError
 from unrolled.kernels import dilated_causal_convolution
+from unrolled.models.convolution import convolution_weight, dilation_of, refuse_bad_reach
 from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
 
 
@@ -30,16 +30,11 @@ class TCNConfig(LayerConfig):
     cycle: int = 8
 
     def __post_init__(self) -> None:
-        if not (2 <= self.kernel <= 64 and 1 <= self.cycle <= 14):
-            raise ConfigError(
-                expected="a kernel of 2 to 64 and a cycle of 1 to 14",
-                received=f"kernel {self.kernel}, cycle {self.cycle}",
-                remedy="change them",
-            )
+        refuse_bad_reach(self.kernel, self.cycle)
 
     def build(self, width: int, index: int) -> tuple[Layer, ...]:
         """Return the one branch of the layer, its dilation by its index."""
-        return (TCN(width, self.kernel, 2 ** (index % self.cycle)),)
+        return (TCN(width, self.kernel, dilation_of(index, self.cycle)),)
 
 
 class TCN(Layer):
@@ -83,9 +78,3 @@ class TCN(Layer):
         if tap.watches("channel"):
             y_BTD = tap("channel", y_BTD)
         return y_BTD, {"past": past, "inner_past": inner_past}
-
-
-def convolution_weight(outputs: int, kernel: int, inputs: int) -> nn.Parameter:
-    """Return a fresh weight (outputs, kernel, inputs), uniform as torch.nn.Conv1d's."""
-    bound = (inputs * kernel) ** -0.5
-    return nn.Parameter(torch.empty(outputs, kernel, inputs).uniform_(-bound, bound))

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolled.errors import ConfigError
 from unrolled.kernels import dilated_causal_convolution
+from unrolled.models.convolution import convolution_weight, dilation_of, refuse_bad_reach
 from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
 
 
@@ -31,16 +31,11 @@ class WaveNetConfig(LayerConfig):
     cycle: int = 10
 
     def __post_init__(self) -> None:
-        if not (2 <= self.kernel <= 64 and 1 <= self.cycle <= 14):
-            raise ConfigError(
-                expected="a kernel of 2 to 64 and a cycle of 1 to 14",
-                received=f"kernel {self.kernel}, cycle {self.cycle}",
-                remedy="change them",
-            )
+        refuse_bad_reach(self.kernel, self.cycle)
 
     def build(self, width: int, index: int) -> tuple[Layer, ...]:
         """Return the one branch of the layer, its dilation by its index."""
-        return (WaveNet(width, self.kernel, 2 ** (index % self.cycle)),)
+        return (WaveNet(width, self.kernel, dilation_of(index, self.cycle)),)
 
 
 class WaveNet(Layer):
@@ -49,8 +44,7 @@ class WaveNet(Layer):
     def __init__(self, width: int, kernel: int, dilation: int) -> None:
         super().__init__()
         self.width, self.kernel, self.dilation = width, kernel, dilation
-        bound = (width * kernel) ** -0.5
-        self.weight = nn.Parameter(torch.empty(2 * width, kernel, width).uniform_(-bound, bound))
+        self.weight = convolution_weight(2 * width, kernel, width)
         self.bias = nn.Parameter(torch.zeros(2 * width))
         self.output = nn.Linear(width, width)
 

@@ -1,10 +1,8 @@
 """Keep token ids in a folder of memory-mapped files, so that a text is read once and may exceed memory.
 
-Knows nothing about texts: an entry is an array, its CRC-32 and a JSON object. The folder is UNROLLED_CACHE, else
-XDG_CACHE_HOME/unrolled, else ~/.cache/unrolled.
+Knows nothing about texts: an entry is an array, its CRC-32 and a JSON object.
 """
 
-import atexit
 import json
 import os
 import shutil
@@ -18,28 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.folders import cache_folder, temporary_folder
+
+__all__ = ["LIMIT_BYTES", "cache_folder", "candidates", "commit", "load", "temporary_folder", "trim", "workplace"]
+
 LIMIT_BYTES = 16 << 30
 """Most that entries take together; the ones unused for longest go first, never one that this process uses."""
 
 _ABANDONED_SECONDS = 24 * 3600
 _PARTIAL = ".partial-"
 _in_use: set[Path] = set()
-
-
-def cache_folder() -> Path:
-    """Return where entries live, made or not."""
-    if chosen := os.environ.get("UNROLLED_CACHE"):
-        return Path(chosen)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared, "unrolled")
-    return Path("~/.cache/unrolled").expanduser()
-
-
-def temporary_folder() -> Path:
-    """Return a private folder that goes away with this process, for when the cache cannot be written."""
-    folder = Path(tempfile.mkdtemp(prefix="unrolled-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from unrolled.errors import ConfigError, TextError, UnrolledError, nearest
 from unrolled.text import cache as entries
 from unrolled.text.display import visible_line
-from unrolled.text.feeds import BuiltinFeed, Feed, FileFeed, StringFeed
+from unrolled.text.feeds import IN_MEMORY, BuiltinFeed, Feed, FileFeed, StringFeed
 from unrolled.text.options import PART_NAMES, TextOptions, parse_split
 from unrolled.text.reading import Fingerprint, Progress, Remarks
 from unrolled.text.sources import resolve
@@ -26,6 +26,7 @@ from unrolled.text.tokens import ByteFile, ProvisionalIds
 from unrolled.text.vocabulary import Vocabulary
 
 __all__ = [
+    "IN_MEMORY",
     "Corpus",
     "Fingerprint",
     "Progress",
@@ -36,7 +37,7 @@ __all__ = [
     "read_corpus",
 ]
 
-_FORMAT = 1
+_FORMAT = 2
 _EXAMPLES = 8
 
 
@@ -45,7 +46,8 @@ class Corpus:
     """A text as ids: the stream `ids` is the parts train, valid and test in order, without a gap.
 
     `utf8_bytes` counts each part's characters in UTF-8 before any became unknown, `unknown` those that did.
-    `notes` is what must be said aloud: what reading changed, skipped or did not know.
+    `sources` are the names of what was read: files, one `builtin:NAME`, or `IN_MEMORY`; `options` are those it was read
+    with. `notes` is what must be said aloud: what reading changed, skipped or did not know.
     """
 
     vocabulary: Vocabulary
@@ -55,6 +57,7 @@ class Corpus:
     unknown: Mapping[str, int]
     fingerprint: Fingerprint
     sources: tuple[str, ...]
+    options: TextOptions
     notes: tuple[str, ...]
 
     @property
@@ -68,13 +71,15 @@ class Corpus:
         Raises:
             ConfigError: no such part (names the nearest).
         """
-        if name == "all":
-            return self.ids
-        if name not in self.parts:
-            raise ConfigError(
-                expected="a part of the text", received=repr(name), remedy=nearest(name, (*PART_NAMES, "all"))
-            )
-        return self.parts[name]
+        return self.ids if name == "all" else self.parts[_checked_part(name)]
+
+    def bytes_of(self, part: str) -> int:
+        """Return how many bytes a part, or "all" of them, takes in UTF-8 (read as bytes: how many it has).
+
+        Raises:
+            ConfigError: no such part (names the nearest).
+        """
+        return sum(self.utf8_bytes.values()) if part == "all" else self.utf8_bytes[_checked_part(part)]
 
 
 def read_corpus(
@@ -225,6 +230,7 @@ class _Reading:
             unknown=dict(zip(PART_NAMES, meta["unknown"], strict=True)),
             fingerprint=Fingerprint(**meta["fingerprint"]),
             sources=self.feed.names,
+            options=self.options,
             notes=(*remarks.lines(self.feed.names), *self._unknown_notes(meta)),
         )
 
@@ -255,7 +261,7 @@ class _Reading:
     def _prefix(self, size: int) -> str:
         options = self.options
         encoding = None if options.as_bytes else options.encoding
-        return _digest(_FORMAT, size, options.split, encoding, options.as_bytes) + "-"
+        return _digest(_FORMAT, self.feed.kind, size, options.split, encoding, options.as_bytes) + "-"
 
     def _opened(
         self, entry: Path, *, status: str | None = None, fingerprint: Fingerprint | None = None
@@ -279,6 +285,14 @@ class _Reading:
             return self.corpus(meta, ids) if same else None
         except (KeyError, TypeError, ValueError, UnrolledError):  # written by another version
             return None
+
+
+def _checked_part(name: str) -> str:
+    if name not in PART_NAMES:
+        raise ConfigError(
+            expected="a part of the text", received=repr(name), remedy=nearest(name, (*PART_NAMES, "all"))
+        )
+    return name
 
 
 def _digest(*facts: object) -> str:

@@ -14,9 +14,12 @@ from typing import Protocol, runtime_checkable
 from unrolled.errors import TextError
 from unrolled.text.builtin import assign, documents
 from unrolled.text.options import TextOptions, part_bounds
-from unrolled.text.reading import Fingerprint, Hasher, Progress, Remarks, TextReader, take_fingerprint
+from unrolled.text.reading import Fingerprint, Progress, Remarks, TextReader, take_fingerprint
 from unrolled.text.sources import Source
 from unrolled.text.tokens import ProvisionalIds
+
+IN_MEMORY = "a string"
+"""The one name of a text that is a string in memory."""
 
 Bounds = tuple[int, ...]
 
@@ -32,8 +35,12 @@ class Poured:
 
 @runtime_checkable
 class Feed(Protocol):
-    """A text that can be read, twice if need be."""
+    """A text that can be read, twice if need be.
 
+    `kind` keeps texts of the same bytes apart that are cut into parts in another way.
+    """
+
+    kind: str
     names: tuple[str, ...]
 
     def size(self) -> int:
@@ -55,6 +62,8 @@ class Feed(Protocol):
 
 class FileFeed:
     """Files read one after the other; the parts are contiguous."""
+
+    kind = "files"
 
     def __init__(self, files: Sequence[Source], names: tuple[str, ...], options: TextOptions) -> None:
         self.names = names
@@ -89,6 +98,8 @@ class FileFeed:
 class BuiltinFeed:
     """A built-in text; the parts are made of whole documents."""
 
+    kind = "builtin"
+
     def __init__(self, name: str, options: TextOptions) -> None:
         self.names: tuple[str, ...] = (f"builtin:{name}",)
         self._documents = documents(name)
@@ -103,11 +114,12 @@ class BuiltinFeed:
         return None
 
     def fingerprint(self, progress: Progress | None) -> Fingerprint:
-        """Hash the documents, whatever the split."""
-        raw = "".join(text for _, text in self._documents).encode()
+        """Hash the names and digests of the documents, whatever the split: never what a file of the same bytes has."""
+        size = self.size()
         if progress:
-            progress(len(raw), len(raw))
-        return _fingerprint_of(raw)
+            progress(size, size)
+        digests = [(name, hashlib.sha256(text.encode()).hexdigest()) for name, text in self._documents]
+        return Fingerprint(size, hashlib.sha256(json.dumps(digests).encode()).hexdigest())
 
     def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
         """Append the documents to `ids`, those of each part together."""
@@ -122,10 +134,12 @@ class BuiltinFeed:
 class StringFeed:
     """A string in memory, taken as it is; the parts are contiguous."""
 
+    kind = "string"
+
     def __init__(self, text: str, options: TextOptions) -> None:
         if not text:
             raise TextError(expected="a text", received="an empty string", remedy="give at least a few sentences")
-        self.names: tuple[str, ...] = ("a string",)
+        self.names: tuple[str, ...] = (IN_MEMORY,)
         self._raw = text.encode("utf-8", "surrogatepass")
         self._text = self._raw.decode("latin-1") if options.as_bytes else text
         self._options = options
@@ -142,16 +156,9 @@ class StringFeed:
         """Hash the UTF-8."""
         if progress:
             progress(len(self._raw), len(self._raw))
-        return _fingerprint_of(self._raw)
+        return Fingerprint(len(self._raw), hashlib.sha256(self._raw).hexdigest())
 
     def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
         """Append the string to `ids`."""
         ids.add(self._text)
         return Poured(self.fingerprint(progress), part_bounds(ids.length, self._options.split))
-
-
-def _fingerprint_of(raw: bytes) -> Fingerprint:
-    hasher = Hasher()
-    hasher.update(raw)
-    hasher.end_file()
-    return hasher.fingerprint()

@@ -37,7 +37,11 @@ class Lanes:
             )
 
     def batch(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return `(inputs_BT, targets_BT)`, int64: the characters at `position`, and those that follow them."""
+        """Return `(inputs_BT, targets_BT)`, int64: the characters at `position`, and those that follow them.
+
+        The ids may be of any integer dtype, in memory or memory-mapped: a corpus has uint8, uint16 or uint32. Only
+        uint64 from 2⁶³ on does not fit.
+        """
         length = len(self.ids)
         starts_B = np.arange(self.lanes) * (length // self.lanes) + position % length
         where_BT1 = (starts_B[:, None] + np.arange(self.steps + 1)) % length

@@ -24,7 +24,8 @@ Progress = Callable[[int, int], None]
 class Fingerprint:
     """What tells a text from a changed one: its raw size in bytes and SHA-256.
 
-    For one file the SHA-256 is the file's own; for several, that of their digests one after the other.
+    For one file (or a string in UTF-8) the SHA-256 is its own; for several, that of their digests one after the other;
+    for a built-in text, that of the names and digests of its documents.
     """
 
     size: int

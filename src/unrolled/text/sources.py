@@ -27,6 +27,7 @@ BUILTIN_NAMES = ("manual", "python")
 
 _PREFIX = "builtin:"
 _HEAD_BYTES = 1 << 16
+_MARKS_OF_A_RUN = {"config.json", "vocabulary.json"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,8 @@ class Sources:
 def resolve(arguments: Iterable[str | Path], *, encoding: str = "utf-8", as_bytes: bool = False) -> Sources:
     """Find the files that `arguments` name, in the order given, those of a folder or glob sorted.
 
-    Folders are read recursively; hidden files and files that are not text are skipped (counted in the notes).
+    Folders are read recursively; hidden files are skipped, and files that are not text and run folders (those that
+    hold a config.json and a vocabulary.json) are skipped and counted in the notes.
 
     Raises:
         TextError: nothing named, no such file, no text in it, something that is not a regular file, an unknown
@@ -192,7 +194,17 @@ def _expand(argument: str, accept: Callable[[bytes], bool], notes: list[str]) ->
         return [_spooled_stdin()]
     path = Path(argument)
     if argument and _is_folder(path):
-        return _texts_of(f"folder {argument}", _walk(path), accept, notes)
+        found, runs = _walk(path)
+        if runs and not found:
+            raise TextError(
+                expected="at least one text",
+                received=f"the folder {argument}, where all files belong to runs (first: {runs[0]})",
+                remedy="name a text",
+            )
+        if runs:
+            folders = "run folder" if len(runs) == 1 else "run folders"
+            notes.append(visible_line(f"skipped {len(runs)} {folders} in the folder {argument} (first: {runs[0]})"))
+        return _texts_of(f"folder {argument}", found, accept, notes)
     if argument and not os.path.lexists(argument) and glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (pathlib's takes no absolute pattern)
         found = [path for path in map(Path, names) if not _is_folder(path)]
@@ -209,12 +221,17 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = []
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files to look at, and the run folders left out: what training wrote is not what it reads."""
+    found, runs = [], []
     for parent, folders, names in os.walk(folder):
+        if _MARKS_OF_A_RUN.issubset(names):
+            runs.append(Path(parent))
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda path: path.parts)
+    return sorted(found, key=lambda path: path.parts), sorted(runs, key=lambda path: path.parts)
 
 
 def _texts_of(place: str, found: list[Path], accept: Callable[[bytes], bool], notes: list[str]) -> list[Source]:

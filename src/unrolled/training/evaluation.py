@@ -4,7 +4,7 @@ Knows nothing about families: it sees a sequence model through the contract alon
 
 `carried`: the state is carried through the whole part. So that this takes minutes and not hours, the part is cut
 into lanes that run side by side; every lane but the first warms its state up on the `WARM_UP` characters before it.
-For models with a bounded view shorter than that this is exact; what it changes for recurrent ones is measured in
+For models whose view is shorter than that this is exact; what it changes for the others is measured in
 docs/results/protocols.md. `lanes=1` is exact always.
 `reset:N`: cold start every N characters; every character but the part's first is predicted once.
 
@@ -12,7 +12,7 @@ Shapes: B lanes, T time, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from torch.nn import functional as F
 
 from unrolled.errors import ConfigError, TextError
 from unrolled.models.sequence_model import SequenceModel, State
+from unrolled.sampling import UNKNOWN_ID
+from unrolled.text.corpus import Corpus
 
 WARM_UP = 1024
 LANE_CHARACTERS = 3 * WARM_UP
@@ -91,6 +93,27 @@ class Score:
         }
 
 
+def evaluate_part(
+    model: SequenceModel,
+    corpus: Corpus,
+    part: str,
+    protocol: Protocol,
+    *,
+    lanes: int | None = None,
+    at_most: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Score:
+    """Score a part of a text, or its first `at_most` characters; bytes are those of the scored characters.
+
+    Raises as `evaluate` does; ConfigError for an unknown part.
+    """
+    whole, sizes = corpus.part(part), corpus.vocabulary.bytes_per_symbol
+    ids = whole[:at_most]
+    size = corpus.bytes_of(part) if len(ids) == len(whole) else int(sizes[ids].sum())
+    first = int(sizes[ids[:1]].sum())
+    return evaluate(model, ids, protocol, utf8_bytes=size - first, lanes=lanes, should_stop=should_stop)
+
+
 def evaluate(
     model: SequenceModel,
     ids: np.ndarray,
@@ -98,11 +121,13 @@ def evaluate(
     *,
     utf8_bytes: int | None = None,
     lanes: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Score:
     """Score every character of `ids` but the first; the model is used as it is (dtype, autocast) in eval mode.
 
-    `utf8_bytes` is the size of the whole part (default: one byte per character); `lanes` overrides how many lanes
-    `carried` runs side by side. Raises TextError when there is nothing to predict.
+    `utf8_bytes` is the size of the scored characters (default: one byte each); `lanes` overrides how many lanes
+    `carried` runs side by side. Raises TextError when there is nothing to predict, and KeyboardInterrupt as soon as
+    `should_stop` says so.
     """
     if len(ids) < 2:
         raise TextError(
@@ -113,16 +138,25 @@ def evaluate(
     try:
         with torch.inference_mode():
             pieces = _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes)
-            nats = math.fsum(pieces)
+            nats = math.fsum(_until(pieces, should_stop))
     finally:
         model.train(was_training)
     return Score(
         nats=nats,
         chars=len(ids) - 1,
-        utf8_bytes=len(ids) if utf8_bytes is None else utf8_bytes,
+        utf8_bytes=len(ids) - 1 if utf8_bytes is None else utf8_bytes,
         protocol=protocol,
-        unknown=int(sum(int((ids[start : start + (1 << 20)] == 0).sum()) for start in range(0, len(ids), 1 << 20))),
+        unknown=int(
+            sum(int((ids[start : start + (1 << 20)] == UNKNOWN_ID).sum()) for start in range(0, len(ids), 1 << 20))
+        ),
     )
+
+
+def _until(pieces: Iterator[float], should_stop: Callable[[], bool]) -> Iterator[float]:
+    for piece in pieces:
+        if should_stop():
+            raise KeyboardInterrupt
+        yield piece
 
 
 def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[float]:

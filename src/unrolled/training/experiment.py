@@ -3,103 +3,98 @@
 Knows nothing about terminals or about how a budget became a plan.
 """
 
-import dataclasses
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 import unrolled
 from unrolled.errors import RunError
-from unrolled.models import ModelConfig, Stack
-from unrolled.models.config import from_fields
-from unrolled.text.corpus import Corpus, Progress, TextOptions, check_enough, read_corpus
+from unrolled.models import Stack
+from unrolled.text.corpus import Corpus, check_enough
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
-from unrolled.training.evaluation import Protocol, Score, evaluate
-from unrolled.training.loop import Counters, Training
-from unrolled.training.measure import default_device
+from unrolled.training.evaluation import Protocol, Score, evaluate_part
+from unrolled.training.loop import Training
+from unrolled.training.measure import default_device, environment
 from unrolled.training.recipe import Plan
-from unrolled.training.run_folder import FORMAT_VERSION, RunFolder
+from unrolled.training.run_config import RunConfig
+from unrolled.training.run_folder import RunFolder
+
+SUMMARY_CHARACTERS = 400_000
+"""The summary scores at most so much of the validation part, so that a large text does not outlast its budget."""
 
 
 @dataclass
 class Experiment:
-    """A run that can be trained: its folder, its text, and the model in the middle of its training."""
+    """A run that can be trained: its folder, its configuration, its text, and the model in the middle of training."""
 
     folder: RunFolder
+    config: RunConfig
     corpus: Corpus
     training: Training
     notes: tuple[str, ...] = ()
 
 
-def begin(corpus: Corpus, options: TextOptions, plan: Plan, path: str) -> Experiment:
+def begin(corpus: Corpus, plan: Plan, path: str | Path) -> Experiment:
     """Make the run folder and a fresh model. Raises RunError, TextError or TrainingError; then nothing was made."""
     check_enough(corpus, plan.training.unroll + 1)
-    config = {
-        "format": FORMAT_VERSION,
-        "unrolled": unrolled.__version__,
-        "family": plan.model.pattern(),
-        "description": describe(plan.model, plan.parameters),
-        "parameters": plan.parameters,
-        "text": {
-            "sources": list(corpus.sources),
-            "folder": str(Path.cwd()),
-            "options": {**dataclasses.asdict(options), "split": list(options.split)},
-            "fingerprint": dataclasses.asdict(corpus.fingerprint),
-            "characters": {name: len(ids) for name, ids in corpus.parts.items()},
-        },
-        "model": plan.model.to_json(),
-        "training": dataclasses.asdict(plan.training),
-        "environment": environment(),
-    }
+    config = RunConfig(
+        model=plan.model,
+        training=plan.training,
+        parameters=plan.parameters,
+        options=corpus.options,
+        sources=corpus.sources,
+        folder=str(Path.cwd()),
+        fingerprint=corpus.fingerprint,
+        characters={name: len(ids) for name, ids in corpus.parts.items()},
+        environment=environment(),
+    )
     torch.manual_seed(plan.training.seed)
     model = plan.model.build(corpus.vocabulary.size).to(default_device())
-    folder = RunFolder.create(path, config, corpus.vocabulary.to_json())
-    return Experiment(folder, corpus, _training(model, plan.training, corpus))
+    folder = RunFolder.create(path, config.to_json(unrolled.__version__), corpus.vocabulary.to_json())
+    return Experiment(folder, config, corpus, _training(model, plan.training, corpus))
 
 
-def resume(path: str, sources: Sequence[str] = (), progress: Progress | None = None) -> Experiment:
+def resume(path: str | Path, read: Callable[[RunConfig, Vocabulary], Corpus]) -> Experiment:
     """Put a run back to where its newest good checkpoint stands.
 
-    `sources` are needed only when the text has moved. A text that changed, a run that is finished or was edited
-    raises RunError. `notes` tell what differs from when the run began, so that the bytes may differ, too.
+    `read` reads the run's text again, as its configuration says and with its vocabulary. A text that changed, a run
+    that is finished or was edited raises RunError. `notes` tell what differs from when the run began, so that the
+    bytes may differ, too. A run whose last step is done but that was never finished only has to be finished.
     """
     folder = RunFolder.open(path)
-    model_config, training_config, options = read_config(folder.config)
+    config = RunConfig.from_json(folder.config)
     vocabulary = Vocabulary.from_json(folder.vocabulary)
     checkpoint = folder.latest()
     counters = checkpoint.state["counters"]
-    if counters["step"] >= training_config.steps:
+    if folder.is_finished:
         raise RunError(
-            expected="a run with steps left",
-            received=f"{path}, whose {training_config.steps} steps are done",
+            expected="a run that is not finished",
+            received=f"{path}, which was finished at step {counters['step']} of {config.training.steps}",
             remedy="train a new run with a larger budget",
         )
-    text = folder.config["text"]
-    corpus = read_corpus(sources or known_sources(folder.config), options, vocabulary=vocabulary, progress=progress)
-    if dataclasses.asdict(corpus.fingerprint) != text["fingerprint"]:
+    corpus = read(config, vocabulary)
+    if not config.is_text(corpus):
         raise RunError(
-            expected=f"the text of {text['fingerprint']['size']} bytes, sha256 {text['fingerprint']['sha256'][:12]}…",
-            received=f"{corpus.fingerprint.size} bytes, sha256 {corpus.fingerprint.sha256[:12]}…: the text has changed",
+            expected=f"the run's own text: {_facts(config.fingerprint.size, config.fingerprint.sha256)}",
+            received=f"{_facts(corpus.fingerprint.size, corpus.fingerprint.sha256)}: the text has changed",
             remedy="restore it, or train a new run",
         )
-    model = model_config.build(vocabulary.size).to(default_device())
+    model = config.model.build(vocabulary.size).to(default_device())
     load_weights(model, checkpoint.model, str(folder.path))
-    training = _training(model, training_config, corpus)
+    training = _training(model, config.training, corpus)
     training.restore(checkpoint.optimizer, counters)
-    notes = [*checkpoint.notes, *_differences(folder.config.get("environment", {}), environment())]
-    return Experiment(folder, corpus, training, tuple(notes))
+    notes = [*checkpoint.notes, *_differences(config.environment, environment())]
+    return Experiment(folder, config, corpus, training, tuple(notes))
 
 
-def finish(experiment: Experiment) -> Score | None:
-    """Publish the best weights, leave them in the model, and return the score of the whole validation part.
+def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: False) -> Score | None:
+    """Publish the best weights, leave them in the model, and return the score of the validation part's head.
 
-    The score is in float32 and carried: what `unrolled score` says of this run. None without a validation part.
+    The score is in float32 and carried, as `unrolled score` would say, over at most `SUMMARY_CHARACTERS`. None without
+    a validation part, or when `should_stop` said so while it was scored.
     """
     weights = experiment.folder.weights()
     experiment.folder.publish_weights(weights)
@@ -108,46 +103,10 @@ def finish(experiment: Experiment) -> Score | None:
     model.eval()
     if len(corpus.part("valid")) < 2:
         return None
-    return evaluate(model, corpus.part("valid"), Protocol(), utf8_bytes=corpus.utf8_bytes["valid"])
-
-
-def known_sources(config: Mapping[str, Any]) -> list[str]:
-    """Return where a run's text was, seen from here. Raises RunError when it came from standard input."""
-    text = config["text"]
-    if "-" in text["sources"]:
-        raise RunError(
-            expected="a text that can be read again",
-            received="one that came from standard input",
-            remedy="name a file with the same text, or pipe it in again and name it -",
-        )
-    there = Path(text.get("folder", "."))
-    return [
-        name if name.startswith("builtin:") or Path(name).exists() or not (there / name).exists() else str(there / name)
-        for name in text["sources"]
-    ]
-
-
-def read_config(config: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig, TextOptions]:
-    """Read what `begin` wrote into config.json; ConfigError or RunError says which part is wrong."""
-    text = config.get("text")
-    options = text.get("options") if isinstance(text, dict) else None
-    parts = {"model": config.get("model"), "training": config.get("training"), "text options": options}
-    for name, part in parts.items():
-        if not isinstance(part, dict):
-            raise RunError(
-                expected=f"a config.json whose {name} are an object",
-                received=repr(part)[:60],
-                remedy="restore the file or train a new run",
-            )
     try:
-        read = TextOptions(**parts["text options"])
-    except TypeError as problem:
-        raise RunError(
-            expected="a config.json with the text options of this version",
-            received=str(problem)[:120],
-            remedy="restore the file or train a new run",
-        ) from None
-    return ModelConfig.from_json(parts["model"]), from_fields(TrainingConfig, parts["training"]), read
+        return evaluate_part(model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop)
+    except KeyboardInterrupt:
+        return None
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:
@@ -164,23 +123,8 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], wh
     model.load_state_dict(dict(weights))
 
 
-def describe(model: ModelConfig, parameters: int) -> str:
-    """Return one line about a model: `lstm lstm, width 256, 1,087,298 parameters`."""
-    plain = ", plain" if model.stack.plain else ""
-    dropout = f", dropout {model.stack.dropout:g}" if model.stack.dropout else ""
-    return f"{model.pattern()}, width {model.stack.width}, {parameters:,} parameters{plain}{dropout}"
-
-
-def environment() -> dict[str, object]:
-    """Return what must be the same for a resumed run to make the same bytes."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "device": str(default_device()),
-        "machine": platform.machine(),
-    }
+def _facts(size: int, sha256: str) -> str:
+    return f"{size:,} bytes, sha256 {sha256[:12]}…"
 
 
 def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -191,11 +135,4 @@ def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[
 
 
 def _training(model: Stack, config: TrainingConfig, corpus: Corpus) -> Training:
-    return Training(
-        model=model,
-        config=config,
-        vocabulary=corpus.vocabulary,
-        train_ids=corpus.part("train"),
-        valid_ids=corpus.part("valid"),
-        counters=Counters(),
-    )
+    return Training(model, config, corpus.vocabulary, corpus.part("train"), corpus.part("valid"))

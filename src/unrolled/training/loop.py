@@ -80,8 +80,11 @@ class Training:
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, object]) -> None:
         """Put back what `tensors` and `counters` held when a checkpoint was written."""
         self.counters = Counters(**counters)  # type: ignore[arg-type]
+        device = next(self.model.parameters()).device
         self.state = {
-            name.removeprefix("lanes."): value for name, value in tensors.items() if name.startswith("lanes.")
+            name.removeprefix("lanes."): value.to(device)
+            for name, value in tensors.items()
+            if name.startswith("lanes.")
         }
         self.optimizer.restore(tensors)
 
@@ -258,6 +261,12 @@ def _save(training: Training, folder: RunFolder | None, score: Score | None = No
     if folder is None:
         return
     counters = training.counters
+    assert training.state is not None
+    if not all(bool(value.isfinite().all()) for value in training.state.values()):
+        # A finite loss does not prove that everything remembered is finite; such lanes begin anew.
+        training.state = training.model.initial_state(training.config.lanes)
+        counters.skipped += 1
+        yield Skipped(counters.step, "what the lanes remember was not finite", 0, counters.skipped)
     state: dict[str, object] = {"counters": asdict(counters)}
     if score is not None:
         state["valid"] = score.to_json()

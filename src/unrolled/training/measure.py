@@ -3,14 +3,18 @@
 Knows nothing about budgets: it times what it is given.
 """
 
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
+import unrolled
+from unrolled.kernels import native
 from unrolled.models import ModelConfig
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
@@ -68,6 +72,30 @@ def _timed(steppers: list[Callable[[], object]], at_most: float) -> list[list[fl
         if turn >= WARM_UP_STEPS and time.perf_counter() - start > at_most:
             break
     return seconds
+
+
+def environment() -> dict[str, object]:
+    """Return what must be the same for a resumed run to make the same bytes."""
+    return {
+        "unrolled": unrolled.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "device": str(default_device()),
+        "processor": processor(),
+        "kernels": native.fingerprint() or "torch's own",
+    }
+
+
+def processor() -> str:
+    """Return the processor's name as the system gives it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def default_device() -> torch.device:

@@ -68,12 +68,12 @@ class Optimizer:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `tensors` returned."""
-        self._momentum = {name: tensors[f"momentum.{name}"] for name in self._momentum}
+        self._momentum = {name: tensors[f"momentum.{name}"].to(value.device) for name, value in self._momentum.items()}
         for group in self._adamw.param_groups:
             for parameter in group["params"]:
                 name = self._names[id(parameter)]
                 kept = {
-                    kind: tensors[f"{kind}.{name}"]
+                    kind: tensors[f"{kind}.{name}"].to(parameter.device)
                     for kind in ("step", "exp_avg", "exp_avg_sq")
                     if f"{kind}.{name}" in tensors
                 }

@@ -3,6 +3,7 @@
 Knows nothing about files or terminals. The table is measured: docs/results/recipes.md says how and on what.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -76,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Row:
-    """A measured good choice for about so many minutes."""
+    """A measured good choice for about so many minutes; `matrix_rate` is Muon's."""
 
     minutes: float
     layers: str
@@ -84,33 +85,35 @@ class Row:
     lanes: int
     unroll: int
     rate: float
+    matrix_rate: float = 0.03
 
 
 RECIPES: dict[str, tuple[Row, ...]] = {
-    "rnn": (Row(1, "rnn*2", 256, 32, 64, 2e-3), Row(10, "rnn*3", 384, 32, 64, 1.5e-3)),
+    "rnn": (Row(1, "rnn*2", 256, 64, 48, 4e-3, 0.02), Row(10, "rnn*3", 384, 64, 48, 3e-3, 0.02)),
     "lstm": (
-        Row(0.5, "lstm*2", 192, 32, 64, 6e-3),
-        Row(1, "lstm*2", 256, 32, 64, 5e-3),
-        Row(3, "lstm*2", 320, 32, 64, 4e-3),
-        Row(10, "lstm*2", 448, 32, 96, 3e-3),
-        Row(30, "lstm*2", 512, 48, 128, 2.5e-3),
+        Row(0.5, "lstm*2", 256, 64, 48, 6e-3),
+        Row(1, "lstm*2", 288, 64, 48, 6e-3),
+        Row(3, "lstm*2", 352, 64, 64, 5e-3),
+        Row(10, "lstm*2", 448, 64, 64, 4e-3),
+        Row(30, "lstm*2", 512, 64, 96, 3e-3, 0.02),
     ),
     "gru": (
-        Row(0.5, "gru*2", 192, 32, 64, 5e-3),
-        Row(1, "gru*2", 256, 32, 64, 4e-3),
-        Row(3, "gru*2", 320, 32, 64, 3e-3),
-        Row(10, "gru*2", 448, 32, 96, 2.5e-3),
+        Row(0.5, "gru*2", 256, 64, 48, 6e-3),
+        Row(3, "gru*2", 352, 64, 64, 5e-3),
+        Row(10, "gru*2", 448, 64, 64, 4e-3),
     ),
-    "mingru": (Row(1, "mingru*3", 256, 32, 64, 4e-3), Row(10, "mingru*4", 384, 32, 128, 3e-3)),
-    "tcn": (Row(1, "tcn*5", 192, 32, 64, 3e-3), Row(10, "tcn*6", 256, 32, 128, 2e-3)),
-    "wavenet": (Row(1, "wavenet*7", 192, 32, 64, 4e-3), Row(10, "wavenet*8", 320, 32, 128, 3e-3)),
+    "mingru": (Row(1, "mingru*3", 256, 64, 64, 4e-3, 0.02), Row(10, "mingru*4", 384, 64, 96, 3e-3, 0.02)),
+    "tcn": (Row(1, "tcn*5", 192, 64, 64, 3e-3, 0.02), Row(10, "tcn*6", 256, 64, 96, 2e-3, 0.02)),
+    "wavenet": (Row(1, "wavenet*7", 192, 64, 64, 4e-3, 0.02), Row(10, "wavenet*8", 288, 64, 96, 3e-3, 0.02)),
     "transformer": (
-        Row(1, "transformer(heads=4,window=64)*4", 128, 32, 64, 3e-3),
-        Row(10, "transformer(heads=4,window=128)*4", 256, 16, 128, 2e-3),
+        Row(1, "transformer(heads=4,window=64)*4", 128, 64, 64, 3e-3, 0.02),
+        Row(10, "transformer(heads=4,window=128)*5", 256, 32, 128, 2e-3, 0.02),
     ),
 }
-OTHER = (Row(1, "", 192, 32, 64, 3e-3), Row(10, "", 320, 32, 96, 2e-3))
+OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
+DROPOUTS = ((6.0, 0.0), (15.0, 0.1), (40.0, 0.2), (math.inf, 0.3))
+"""(times through the training part, dropout): the first row whose number is not exceeded."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,6 @@ class Plan:
     parameters: int
     seconds: float | None
     faster: float
-    expected_bits: float | None = None
 
     @property
     def characters(self) -> int:
@@ -146,15 +148,22 @@ def make_plan(request: Request, vocabulary: Vocabulary, train_chars: int, valid_
         width = _first(request.width, row.width)
     model = ModelConfig(stack=replace(stack, width=width), layers=layers)
     lanes, unroll = _lanes_that_fit(request, row, train_chars)
-    config = TrainingConfig(steps=1, lanes=lanes, unroll=unroll, rate=row.rate, patience=PATIENCE, seed=request.seed)
+    config = TrainingConfig(
+        steps=1, lanes=lanes, unroll=unroll, rate=row.rate, matrix_rate=row.matrix_rate, optimizer="muon",
+        patience=PATIENCE, seed=request.seed,
+    )  # fmt: skip
     chosen = {
         field.name: value
         for field in fields(TrainingConfig)
         if field.name not in ("steps", "lanes", "unroll", "seed")
         and (value := getattr(request, field.name, None)) is not None
     }
-    config = replace(config, **chosen)
-    return _with_steps(request, minutes, model, config, vocabulary, valid_chars)
+    plan = _with_steps(request, minutes, model, replace(config, **chosen), vocabulary, valid_chars)
+    if request.dropout is not None:
+        return plan
+    epochs = plan.characters / max(1, train_chars)
+    dropout = next(share for most, share in DROPOUTS if epochs <= most)
+    return replace(plan, model=replace(plan.model, stack=replace(plan.model.stack, dropout=dropout)))
 
 
 def _first(asked: V | None, otherwise: V) -> V:

@@ -118,6 +118,11 @@ class RunFolder:
         finally:
             lock.release()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has ended and the weights to share were published."""
+        return (self.path / _WEIGHTS).exists()
+
     def save(
         self,
         step: int,
