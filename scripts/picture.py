@@ -3,6 +3,7 @@
 Knows nothing about training: it reads a run's own logs.
 """
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def main(run: str, out: str, share: float = 0.62) -> None:
     story.best = min(bits for _, bits in story.valid)
     seconds = {m["step"]: m["seconds"] for m in metrics}
     story.passages = [(s["step"], seconds[s["step"]], s["text"]) for s in folder.samples() if s["step"] in seconds]
-    console = Console(record=True, width=104, height=34, force_terminal=True, file=Path("/dev/null").open("w"))
+    console = Console(record=True, width=104, height=34, force_terminal=True, file=io.StringIO())
     console.print(picture(story, 104, 34))
     svg = console.export_svg(title="unrolled demo")
     # The page must open without a network: the reader's own monospace font does.

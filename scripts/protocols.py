@@ -7,14 +7,12 @@ import sys
 import time
 
 import unrolled
-from unrolled.training.experiment import known_sources, read_config
 
 
 def main(path: str, characters: int = 30_000) -> None:
     """Print one table row per number of lanes."""
     run = unrolled.open_run(path)
-    _, _, options = read_config(run.config)
-    corpus = unrolled.read_corpus(known_sources(run.config), options, vocabulary=run.vocabulary)
+    corpus = unrolled.read_corpus(run.config.find_sources(), run.config.options, vocabulary=run.vocabulary)
     ids = corpus.part("valid")[:characters]
     exact = None
     for lanes in (1, 2, 4, 8, 16):
@@ -23,7 +21,8 @@ def main(path: str, characters: int = 30_000) -> None:
         exact = score.bits_per_char if exact is None else exact
         difference = score.bits_per_char - exact
         seconds = time.perf_counter() - start
-        print(f"| {run.config['family']} | {lanes} | {score.bits_per_char:.7f} | {difference:+.1e} | {seconds:.1f} |")
+        told = f"{score.bits_per_char:.7f} | {difference:+.1e} | {seconds:.1f}"
+        print(f"| {run.config.model.pattern()} | {lanes} | {told} |")
 
 
 if __name__ == "__main__":

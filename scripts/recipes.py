@@ -34,19 +34,19 @@ def measure(texts: list[str], minutes: list[float], families: list[str], seed: i
                 with tempfile.TemporaryDirectory() as scratch:
                     run = unrolled.train(corpus, run=Path(scratch) / "run", **request)
                     score = run.score(corpus, "valid")
-                config = run.config["training"]
+                config = run.config.training
                 row = {
                     "text": Path(text).name,
                     "family": family,
                     "minutes": budget,
                     "seed": seed,
-                    "model": run.config["description"],
-                    "steps": config["steps"],
-                    "lanes": config["lanes"],
-                    "unroll": config["unroll"],
-                    "rate": config["rate"],
-                    "precision": config["precision"],
-                    "characters_read": config["steps"] * config["lanes"] * config["unroll"],
+                    "model": run.config.description,
+                    "steps": config.steps,
+                    "lanes": config.lanes,
+                    "unroll": config.unroll,
+                    "rate": config.rate,
+                    "precision": config.precision,
+                    "characters_read": config.steps * config.lanes * config.unroll,
                     "train_characters": len(corpus.part("train")),
                     "ngram_bits": round(hardness, 4),
                     "valid_bits_per_char": round(score.bits_per_char, 4),

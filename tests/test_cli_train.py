@@ -182,7 +182,7 @@ def test_threads_that_differ_are_said_when_resuming(stopped, monkeypatch):
 
 def test_a_finished_run_is_not_resumed(typist):
     typist.good("train", "book.txt", *TINY, "--run", "run")
-    assert "steps are done" in typist.bad("train", "--resume", "--run", "run")
+    assert "finished at step 6 of 6" in typist.bad("train", "--resume", "--run", "run")
     assert "continue it with --resume" in typist.bad("train", "book.txt", *TINY, "--run", "run")
 
 

@@ -19,9 +19,9 @@ from unrolled.training import durable, evaluation, loop, recipe
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, evaluate
 from unrolled.training.events import Progressed, Stopped
-from unrolled.training.experiment import read_config
 from unrolled.training.loop import train
 from unrolled.training.recipe import Request, make_plan
+from unrolled.training.run_config import RunConfig
 
 
 @pytest.fixture(autouse=True)
@@ -163,10 +163,10 @@ EDITS = {
 def test_an_edited_configuration_is_one_clear_error(edit, run):
     import json
 
-    config = json.loads(json.dumps(run.config))
+    config = json.loads((run.path / "config.json").read_text())
     EDITS[edit](config)
     with pytest.raises(UnrolledError):
-        read_config(config)
+        RunConfig.from_json(config)
 
 
 def test_two_branches_of_a_layer_with_units_of_one_name_are_refused_or_kept_apart():

@@ -179,7 +179,7 @@ def test_a_score_in_every_unit():
 def test_bytes_and_unknown_characters_are_counted():
     ids = np.array([0, 3, 0, 1, 0], dtype=np.uint8)
     assert evaluate(Pairs(), ids, CARRIED).unknown == 3
-    assert evaluate(Pairs(), ids, CARRIED).utf8_bytes == 5
+    assert evaluate(Pairs(), ids, CARRIED).utf8_bytes == 4
     assert evaluate(Pairs(), ids, CARRIED, utf8_bytes=9).utf8_bytes == 9
 
 

@@ -14,10 +14,11 @@ from unrolled.models import ModelConfig
 from unrolled.text.corpus import TextOptions, read_corpus
 from unrolled.training import durable, experiment, loop
 from unrolled.training.config import TrainingConfig
-from unrolled.training.evaluation import Protocol, evaluate
-from unrolled.training.experiment import begin, describe, finish, load_weights, read_config, resume
+from unrolled.training.evaluation import Protocol, evaluate, evaluate_part
+from unrolled.training.experiment import begin, finish, load_weights
 from unrolled.training.loop import train
 from unrolled.training.recipe import Plan
+from unrolled.training.run_config import RunConfig, describe
 from unrolled.training.run_folder import FORMAT_VERSION, RunFolder
 
 OPTIONS = TextOptions(split=(0.8, 0.1, 0.1))
@@ -48,7 +49,14 @@ def plan(name: str = "lstm", **changed) -> Plan:
 
 
 def started(book: Path, path: Path, **changed):
-    return begin(read_corpus([book], OPTIONS), OPTIONS, plan(**changed), str(path))
+    return begin(read_corpus([book], OPTIONS), plan(**changed), path)
+
+
+def resume(path, sources=None):
+    """Resume as the command line does: the text is read again, as the run says."""
+    return experiment.resume(
+        path, lambda kept, known: read_corpus(sources or kept.find_sources(), kept.options, vocabulary=known)
+    )
 
 
 def run_to(found, steps: int | None = None):
@@ -83,7 +91,9 @@ def test_begin_writes_down_everything(book, tmp_path):
     assert config["text"]["fingerprint"] == dataclasses.asdict(found.corpus.fingerprint)
     assert config["environment"]["torch"] == torch.__version__
     assert config["description"] == "lstm lstm, width 8, 1,234 parameters, dropout 0.2"
-    assert read_config(config) == (plan().model, plan().training, OPTIONS)
+    read = RunConfig.from_json(config)
+    assert read == found.config
+    assert (read.model, read.training, read.options) == (plan().model, plan().training, OPTIONS)
     assert found.training.counters.step == 0
 
 
@@ -114,7 +124,7 @@ def test_resume_makes_the_same_bytes(name, stop, book, tmp_path):
     first = started(book, tmp_path / "run", name=name)
     run_to(first, stop)
     torch.manual_seed(99)
-    second = resume(str(tmp_path / "run"))
+    second = resume(tmp_path / "run")
     assert second.notes == () and second.training.counters.step == stop
     run_to(second)
     assert left_behind(tmp_path / "run") == left_behind(tmp_path / "whole")
@@ -128,7 +138,7 @@ def test_resume_says_what_differs(book, tmp_path, monkeypatch):
     run_to(started(book, tmp_path / "run"), 4)
     now = experiment.environment()
     monkeypatch.setattr(experiment, "environment", lambda: now | {"torch": "9.9", "threads": 64})
-    (note,) = resume(str(tmp_path / "run")).notes
+    (note,) = resume(tmp_path / "run").notes
     assert "torch" in note and "9.9" in note and "threads" in note and "may differ" in note
     assert "python" not in note
 
@@ -139,7 +149,7 @@ def test_resume_passes_over_a_damaged_checkpoint_and_says_so(book, tmp_path):
     run_to(started(book, tmp_path / "run"), 7)
     damaged = tmp_path / "run" / "checkpoints" / "000007" / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    found = resume(str(tmp_path / "run"))
+    found = resume(tmp_path / "run")
     assert found.training.counters.step == 6
     assert "000007" in found.notes[0]
     run_to(found)
@@ -149,7 +159,7 @@ def test_resume_passes_over_a_damaged_checkpoint_and_says_so(book, tmp_path):
 def test_resume_finds_a_text_that_has_moved(book, tmp_path):
     run_to(started(book, tmp_path / "run"), 4)
     moved = book.rename(tmp_path / "moved.txt")
-    refused(lambda: resume(str(tmp_path / "run")), "book.txt", kind=TextError)
+    refused(lambda: resume(tmp_path / "run"), "book.txt", kind=TextError)
     assert resume(str(tmp_path / "run"), [str(moved)]).training.counters.step == 4
 
 
@@ -157,13 +167,17 @@ def test_resume_refuses_a_changed_text_a_finished_run_and_an_edited_one(book, tm
     run_to(started(book, tmp_path / "run"), 4)
     kept = book.read_text()
     book.write_text(kept.replace("a", "A", 1))
-    refused(lambda: resume(str(tmp_path / "run")), "the text has changed", "1500 bytes")
+    refused(lambda: resume(tmp_path / "run"), "the text has changed", "1,500 bytes")
     book.write_text(kept)
-    run_to(resume(str(tmp_path / "run")))
-    refused(lambda: resume(str(tmp_path / "run")), "8 steps are done")
+    run_to(resume(tmp_path / "run"))
+    # Killed between the last checkpoint and the end: it only has to be finished.
+    killed = resume(tmp_path / "run")
+    assert [type(event).__name__ for event in run_to(killed)] == ["Stopped"]
+    assert finish(killed) is not None
+    refused(lambda: resume(tmp_path / "run"), "finished at step 8 of 8")
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"steps": 8', '"steps": 9'))
-    refused(lambda: resume(str(tmp_path / "run")), "config.json", "edited")
+    refused(lambda: resume(tmp_path / "run"), "config.json", "edited")
     refused(lambda: resume(str(tmp_path / "none")), "does not exist")
     started(book, tmp_path / "new")
     refused(lambda: resume(str(tmp_path / "new")), "none; train first")
@@ -178,18 +192,18 @@ def test_finish_publishes_the_best_weights(book, tmp_path, monkeypatch):
     best = found.folder.best()
     assert (best.step, found.folder.latest().step) == (3, 8)
     score = finish(found)
+    assert finish(found, should_stop=lambda: True) is None
     weights = found.training.model.state_dict()
     assert all(torch.equal(weights[name], best.model[name]) for name in weights)
     model = plan().model.build(found.corpus.vocabulary.size)
     load_weights(model, found.folder.weights(), "here")
-    ids = found.corpus.part("valid")
-    assert score == evaluate(model, ids, Protocol(), utf8_bytes=found.corpus.utf8_bytes["valid"])
+    assert score == evaluate_part(model, found.corpus, "valid", Protocol())
     assert score.chars == 149 and not found.training.model.training
 
 
 def test_without_a_validation_part_there_is_no_score(book, tmp_path):
     options = TextOptions(split=(1.0, 0.0, 0.0))
-    found = begin(read_corpus([book], options), options, plan(), str(tmp_path / "run"))
+    found = begin(read_corpus([book], options), plan(), tmp_path / "run")
     run_to(found)
     assert finish(found) is None
     assert found.folder.best().step == found.folder.latest().step == 8
@@ -202,7 +216,7 @@ def test_validation_and_test_characters_never_influence_the_weights(tmp_path):
         book = tmp_path / f"{name}.txt"
         book.write_text(formula(1200) + ending)
         corpus = read_corpus([book], OPTIONS)
-        found = begin(corpus, OPTIONS, plan(), str(tmp_path / name))
+        found = begin(corpus, plan(), tmp_path / name)
         run_to(found)
         kept[name] = (found.folder.latest().path / "model.safetensors").read_bytes(), corpus.vocabulary
         assert set(corpus.part("valid").tolist() + corpus.part("test").tolist()) - {0} or name == "three"
@@ -231,4 +245,4 @@ def test_weights_that_do_not_fit_are_named():
 def test_a_configuration_without_its_parts(missing, book, tmp_path):
     config = dict(started(book, tmp_path / "run").folder.config)
     config.pop(missing)
-    refused(lambda: read_config(config), missing)
+    refused(lambda: RunConfig.from_json(config), missing)

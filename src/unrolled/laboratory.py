@@ -116,7 +116,7 @@ def train(
 
 def new_run_path(sources: Sequence[str], request: Request, runs: Path = RUNS) -> Path:
     """Return a path under `runs` that is free: the text's name, the family, and a number if need be."""
-    stem = Path(sources[0]).stem if len(sources) == 1 else f"{len(sources)}-texts"
+    stem = Path(sources[0].removeprefix("builtin:")).stem if len(sources) == 1 else f"{len(sources)}-texts"
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem).strip("-") or "text"
     if request.layers is None:
         kind = request.family

@@ -47,36 +47,34 @@ def score(
     json
         Print one JSON line.
     """
+    from unrolled.cli.interrupts import listening
     from unrolled.cli.reading import read
     from unrolled.laboratory import open_run
     from unrolled.text.corpus import parse_split
-    from unrolled.training.evaluation import Protocol, evaluate
-    from unrolled.training.experiment import known_sources, read_config
+    from unrolled.training.evaluation import Protocol, evaluate_part
 
     voice = Voice(as_json=json)
     chosen = Protocol.parse(protocol)
     if lanes is not None and lanes < 1:
         raise ConfigError(expected="--lanes of at least 1", received=str(lanes), remedy="raise it")
     opened = open_run(run)
-    _, _, options = read_config(opened.config)
+    options = opened.config.options
     if encoding is not None:
         options = replace(options, encoding=encoding)
     if split is not None:
         options = replace(options, split=parse_split(split))
-    corpus = read(voice, texts or known_sources(opened.config), options, opened.vocabulary)
-    own = vars(corpus.fingerprint) == opened.config["text"]["fingerprint"]
-    if not texts and not own:
-        voice.note("the text has changed since this run was trained on it: its parts may overlap with what was learned")
+    corpus = read(voice, texts or opened.config.find_sources(), options, opened.vocabulary)
+    own = opened.config.is_text(corpus)
+    if not own and (not texts or corpus.fingerprint == opened.config.fingerprint):
+        voice.note("not the parts that this run was trained on: they may overlap with what it has learned")
     part = part or ("test" if own else "all")
-    ids = corpus.part(part)
-    if len(ids) < 2:
+    size = len(corpus.part(part))
+    if size < 2:
         raise TextError(
-            expected=f"a {part} part of at least 2 characters", received=f"{len(ids)}", remedy="choose another --part"
+            expected=f"a {part} part of at least 2 characters", received=f"{size}", remedy="choose another --part"
         )
-    size = corpus.utf8_bytes
-    result = evaluate(
-        opened.model, ids, chosen, utf8_bytes=sum(size.values()) if part == "all" else size[part], lanes=lanes
-    )
+    with listening() as interrupts:
+        result = evaluate_part(opened.model, corpus, part, chosen, lanes=lanes, should_stop=interrupts)
     if json:
         voice.result({**result.to_json(), "part": part, "run": str(run)})
         return 0

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 WIDE = 76
 """From so many columns on, what a yardstick is stands beside it, else below."""
-YARDSTICK_CHARACTERS = 1_000_000
-"""Yardsticks read at most so much of the validation part, so that they take seconds."""
 SAMPLE_CHARACTERS = 400
 SURPRISE_CHARACTERS = 480
 
@@ -73,7 +71,7 @@ def figures(experiment: "Experiment", story: Story, valid: "Score | None") -> di
     seconds = training.counters.seconds - story.started_seconds
     return {
         "run": str(experiment.folder.path),
-        "params": experiment.folder.config["parameters"],
+        "params": experiment.config.parameters,
         "steps": training.counters.step,
         "seconds": round(training.counters.seconds, 3),
         "chars_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
@@ -91,8 +89,10 @@ def command(words: str, path: Path) -> str:
 def yardsticks_of(corpus: "Corpus") -> "list[Yardstick]":
     """Measure what needs no training on the validation part of a text."""
     from unrolled.contest.yardsticks import yardsticks
+    from unrolled.training.experiment import SUMMARY_CHARACTERS
 
-    train, valid = corpus.part("train"), corpus.part("valid")[:YARDSTICK_CHARACTERS]
+    train, whole = corpus.part("train"), corpus.part("valid")
+    valid = whole[:SUMMARY_CHARACTERS]
     decode = corpus.vocabulary.decode
     tail = train[-4_000_000:]
     return yardsticks(
@@ -101,6 +101,8 @@ def yardsticks_of(corpus: "Corpus") -> "list[Yardstick]":
         corpus.vocabulary.size,
         decode(tail).encode("utf-8", "surrogateescape"),
         decode(valid).encode("utf-8", "surrogateescape"),
+        part="validation",
+        available=len(whole),
     )
 
 
@@ -114,7 +116,7 @@ def _table(experiment: "Experiment", valid: "Score", rulers: "list[Yardstick]", 
         table.add_column(style="dim", overflow="fold")
     worst = max([valid.bits_per_char, *(ruler.bits_per_char for ruler in rulers)])
     detail = f"{valid.nats_per_char:.3f} nats per character, {valid.bits_per_byte:.3f} bits per byte"
-    rows = [(experiment.folder.config["family"], valid.bits_per_char, detail, "bold green")]
+    rows = [(experiment.config.model.pattern(), valid.bits_per_char, detail, "bold green")]
     rows += [(ruler.name, ruler.bits_per_char, ruler.detail, "") for ruler in rulers]
     details = []
     for name, bits, what, style in rows:
@@ -130,7 +132,7 @@ def written(experiment: "Experiment", width: int) -> Panel:
     from unrolled.laboratory import Run
 
     training, folder = experiment.training, experiment.folder
-    run = Run(folder.path, training.model.eval(), training.vocabulary, folder.config)
+    run = Run(folder.path, training.model.eval(), training.vocabulary, experiment.config)
     text = run.sample(opening(training.vocabulary), SAMPLE_CHARACTERS, temperature=0.7)
     title = "it writes (temperature 0.7)"
     return Panel(Text(visible(text).strip("\n")), title=title, title_align="left", border_style="green", width=width)
@@ -146,7 +148,7 @@ def surprised(experiment: "Experiment", width: int) -> Group | None:
     ids = experiment.corpus.part("valid")[: SURPRISE_CHARACTERS + 200]
     if len(ids) < 300:
         return None
-    run = Run(folder.path, training.model.eval(), training.vocabulary, folder.config)
+    run = Run(folder.path, training.model.eval(), training.vocabulary, experiment.config)
     text = training.vocabulary.decode(ids)
     log_probabilities, _ = run.read(text)
     costs = -log_probabilities[:-1].double().cpu().numpy()[np.arange(len(ids) - 1), ids[1:].astype(np.int64)]

@@ -146,7 +146,7 @@ def train_new(
         plan = make_plan(request, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
     path = run if run is not None else new_run_path(corpus.sources, request)
     with listening() as interrupts:
-        experiment = begin(corpus, options, plan, str(path))
+        experiment = begin(corpus, plan, path)
         announce(voice, corpus, plan, request, path)
         with discarded_unless_saved(experiment.folder), experiment.folder.lock():
             story, valid = tell(voice, experiment, interrupts)
@@ -177,6 +177,7 @@ def _check_early(request: "Request", run: Path | None) -> None:
 
 def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: list[str]) -> int:
     from unrolled.cli.interrupts import listening
+    from unrolled.cli.reading import read
     from unrolled.training.experiment import resume
     from unrolled.training.run_folder import RunFolder
 
@@ -191,7 +192,7 @@ def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: lis
             remedy="leave them out, or train a new run",
         )
     with RunFolder.open(run).lock(), listening() as interrupts:
-        experiment = resume(str(run), texts)
+        experiment = resume(run, lambda kept, known: read(voice, texts or kept.find_sources(), kept.options, known))
         for note in experiment.notes:
             voice.note(note)
         step, steps = experiment.training.counters.step, experiment.training.config.steps
@@ -204,7 +205,7 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     """Say what was chosen, so that nothing is hidden."""
     from unrolled.cli.charts import duration
     from unrolled.training.expectation import expected_bits
-    from unrolled.training.experiment import describe
+    from unrolled.training.run_config import describe
 
     training = plan.training
     epochs = plan.characters / max(1, len(corpus.part("train")))
@@ -234,7 +235,7 @@ def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "t
 
     folder, training = experiment.folder, experiment.training
     step, seconds = training.counters.step, training.counters.seconds
-    title = f"{folder.path.name} · {folder.config['description']}"
+    title = f"{folder.path.name} · {experiment.config.description}"
     story = Story(title, training.config.steps, step, seconds, step=step, seconds=seconds)
     story.skipped = training.counters.skipped
     folder.truncate_logs_after(step)
@@ -251,7 +252,13 @@ def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "t
                     received=story.unsaved,
                     remedy="free some space or choose another --run",
                 )
-    return story, None if story.stopped == "interrupted" else finish(experiment)
+    if story.unsaved and story.stopped != "interrupted":  # not finished, so that it can go on once there is room
+        raise TrainingError(
+            expected="to save the last checkpoint",
+            received=story.unsaved,
+            remedy=f"free some space, then go on with --resume --run {folder.path}",
+        )
+    return story, None if story.stopped == "interrupted" else finish(experiment, interrupts)
 
 
 @contextmanager
@@ -273,12 +280,9 @@ def conclude(
 
     if story.stopped != "interrupted":
         sum_up(voice, experiment, story, valid)
-        if story.unsaved:
-            raise TrainingError(
-                expected="to save the last checkpoint",
-                received=story.unsaved,
-                remedy=f"free some space, then go on with --resume --run {experiment.folder.path}",
-            )
+        if interrupts():
+            voice.note("interrupted while the result was scored: the run is finished, `unrolled score` tells the rest")
+            return interrupts.exit_status
         return 0
     where = f"stopped at step {story.step:,} of {story.steps:,}"
     if story.unsaved:

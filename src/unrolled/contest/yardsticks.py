@@ -41,8 +41,8 @@ def yardsticks(
     training part at least the end that `compressors.DEFAULT_LIMIT` allows; part: which part `test_ids` is; available:
     how many characters the whole part has, where only its head is given.
 
-    Like a model that carries its state, both start the part cold, are told its first character and predict all the
-    others: bits and characters are those of T - 1. The n-gram sees the first character as context; of the compressor's
+    Like a model that carries its state, both are told the first character of the part and predict all the others: bits
+    and characters are those of T - 1. The n-gram starts with that character as its only context; of the compressor's
     sizes, the one that is subtracted includes it.
     Raises TextError for a part of fewer than 2 characters, ConfigError for a bad size.
     """

@@ -52,7 +52,8 @@ def problem() -> str:
 
 def fingerprint() -> str:
     """Return a name of the compiled kernels that changes with source, compiler flags or processor; empty without."""
-    return Path(str(_loaded()[0]._name)).stem if _loaded()[0] is not None else ""
+    found = library()
+    return "" if found is None else Path(str(found._name)).stem
 
 
 def in_bfloat16(x: Tensor) -> bool:
