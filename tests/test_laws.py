@@ -216,7 +216,6 @@ def test_a_watcher_that_writes_into_what_it_is_shown_changes_nothing(name, plain
             with torch.set_grad_enabled(grad):
                 logits, after = model(xs, state)
                 same, same_after = model(xs, state, tap=Watch(vandal))
-            # The fast path, too, is the same but for the order of sums: with a table, and without one.
             torch.testing.assert_close(same, logits, rtol=0, atol=EXACT64)
             assert_same(dict(same_after), dict(after))
     assert shown == set(model.units)

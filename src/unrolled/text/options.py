@@ -51,7 +51,10 @@ def parse_split(text: str) -> Split:
 
 def checked_split(split: Sequence[float]) -> Split:
     """Return three fractions that sum to one, the first above zero. Raises ConfigError when they do not."""
-    fractions = tuple(float(fraction) for fraction in split)
+    try:
+        fractions = tuple(float(fraction) for fraction in split)
+    except (TypeError, ValueError):
+        raise _no_split(repr(split)) from None
     if (
         len(fractions) != 3
         or not math.isclose(sum(fractions), 1, abs_tol=1e-6)

@@ -248,7 +248,8 @@ def _texts_of(place: str, found: list[Path], accept: Callable[[bytes], bool], no
         received = (
             f"the {place}, where none of {len(found)} files is text" if found else f"the {place}, which has no files"
         )
-        raise TextError(expected="at least one text", received=received, remedy="name a text, or read it with --bytes")
+        remedy = "name a text, or read them with --bytes" if found else "name a text"
+        raise TextError(expected="at least one text", received=received, remedy=remedy)
     if skipped:
         files = "file that is" if len(skipped) == 1 else "files that are"
         notes.append(visible_line(f"skipped {len(skipped)} {files} not text in the {place} (first: {skipped[0].name})"))
