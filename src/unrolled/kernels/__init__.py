@@ -5,6 +5,7 @@ Knows nothing about layers, taps or states: tensors in, tensors out. Everything 
 
 from unrolled.kernels.attention import windowed_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
+from unrolled.kernels.dropout import dropout
 from unrolled.kernels.norm import rms_norm
 from unrolled.kernels.recurrence import Weights, elman, gru, lstm
 from unrolled.kernels.scan import linear_scan
@@ -12,6 +13,7 @@ from unrolled.kernels.scan import linear_scan
 __all__ = [
     "Weights",
     "dilated_causal_convolution",
+    "dropout",
     "elman",
     "gru",
     "linear_scan",

@@ -395,6 +395,24 @@ void column_sums(int rows, int columns, const bf16 *matrix, float *sums, int thr
     }
 }
 
+// y = x / (1 - p) where a hash of seed and position is at least `threshold` = p * 2^32, else 0; the same forwards and back.
+void dropout(int blocks, int seed, int threshold, const bf16 *x, bf16 *y, int threads) {
+    const __m512i limit = _mm512_set1_epi32(threshold), start = _mm512_set1_epi32(seed);
+    const __m512 scale = set1(static_cast<float>(1.0 / (1.0 - static_cast<uint32_t>(threshold) / 4294967296.0)));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int block = 0; block < blocks; ++block) {
+        __m512i h = _mm512_add_epi32(_mm512_set1_epi32(block * 16), lane);
+        // The mixing of murmur3: every bit of position and seed reaches every bit of the hash.
+        h = _mm512_xor_si512(_mm512_mullo_epi32(h, _mm512_set1_epi32(int(0x9E3779B1u))), start);
+        h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 16)), _mm512_set1_epi32(int(0x85EBCA6Bu)));
+        h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 13)), _mm512_set1_epi32(int(0xC2B2AE35u)));
+        h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
+        const __mmask16 keep = _mm512_cmpge_epu32_mask(h, limit);
+        store(y + size_t(block) * 16, _mm512_maskz_mul_ps(keep, load(x + size_t(block) * 16), scale));
+    }
+}
+
 // out[row] = table[index[row]], rows of `columns` numbers (a multiple of 16).
 void gather_rows(int rows, int columns, const int64_t *index, const bf16 *table, bf16 *out, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import rms_norm
+from unrolled.kernels import dropout, rms_norm
 from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, under, untouched
 
 EMBEDDING_STD = 0.1
@@ -81,7 +81,6 @@ class Stack(SequenceModel):
                 self._memories.append(tuple(branch.initial_state(1)))
         self._refuse_shared_names()
         self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
         self.readout = nn.Linear(config.width, vocab_size)
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         nn.init.normal_(self.readout.weight, std=READOUT_STD)
@@ -124,7 +123,7 @@ class Stack(SequenceModel):
                 y_BTD, mine = branch.read_rows(norm(self.embedding.weight), tokens_BT, mine, under(tap, prefix))
             else:
                 y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
-            y_BTD = self.dropout(y_BTD)
+            y_BTD = dropout(y_BTD, self.config.dropout, training=self.training)
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
             _refuse_lost(prefix, memory, mine)
             after.update({prefix + name: mine[name] for name in memory})

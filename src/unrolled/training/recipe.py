@@ -112,7 +112,7 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 }
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
-DROPOUTS = ((6.0, 0.0), (15.0, 0.1), (40.0, 0.2), (math.inf, 0.3))
+DROPOUTS = ((4.0, 0.0), (8.0, 0.1), (20.0, 0.2), (math.inf, 0.3))
 """(times through the training part, dropout): the first row whose number is not exceeded."""
 
 
