@@ -388,6 +388,4 @@ def test_everything_learns(name, plain):
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         assert parameter.grad.any(), key
-    # Without norms and residual connections, it is luck where attention over a small embedding starts.
-    seeds = range(4 if plain else 1)
-    assert any(learned_by_heart(fresh(seed), loss) for seed in seeds), "one batch of 64 characters was not learned"
+    assert learned_by_heart(fresh(0), loss), "one batch of 64 characters was not learned"

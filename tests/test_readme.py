@@ -27,13 +27,22 @@ def test_the_ten_lines(tmp_path, monkeypatch, capsys):
     exec(compile(snippet, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "tensor" in printed
+    assert len(printed) > 200
     assert (tmp_path / "runs" / "book-lstm" / "model.safetensors").exists()
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), (page, target)
+
+
+def test_pages_that_the_source_names_exist():
+    for file in [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"docs/[\w/-]+\.(?:md|json|svg)", file.read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), (file, target)
 
 
 @pytest.mark.parametrize("verb", ["demo", "train", "sample", "score", "runs", "show", "corpora", "doctor", "bench"])

@@ -90,11 +90,29 @@ def test_every_family_has_a_plan(family):
 def test_every_row_of_the_table_can_be_built(family):
     for row in RECIPES[family]:
         assert set(parse_layers(row.layers)) and row.minutes > 0
-        found = plan(family=family, minutes=float(row.minutes))
+        found = plan(train_chars=10**9, family=family, minutes=float(row.minutes))
         assert (found.model.layers, found.model.stack.width) == (parse_layers(row.layers), row.width)
         assert (found.training.lanes, found.training.unroll, found.training.rate) == (row.lanes, row.unroll, row.rate)
     assert plan(family=family, minutes=1e-3).model.stack.width == RECIPES[family][0].width
-    assert plan(family=family, minutes=1e4).model.stack.width == RECIPES[family][-1].width
+    assert plan(train_chars=10**9, family=family, minutes=1e4).model.stack.width == RECIPES[family][-1].width
+
+
+@pytest.mark.parametrize("family", sorted(RECIPES))
+def test_a_small_text_gets_a_model_that_it_can_teach(family):
+    for chars in (300_000, 1_000_000, 100_000_000):
+        found = plan(train_chars=chars, family=family, minutes=1000.0)
+        smallest = RECIPES[family][0].width
+        assert found.parameters <= recipe.PARAMETERS_PER_CHARACTER * chars or found.model.stack.width == smallest
+    assert plan(train_chars=1000, family=family, minutes=1000.0, width=512).model.stack.width == 512
+
+
+def test_dropout_grows_with_the_times_through_the_text():
+    found = [
+        plan(train_chars=100_000, steps=steps, lanes=32, unroll=64).model.stack.dropout
+        for steps in (50, 300, 900, 5000)
+    ]
+    assert found == sorted(found) and found[0] == 0.0 and found[-1] == 0.3
+    assert plan(train_chars=100_000, steps=5000, dropout=0.0).model.stack.dropout == 0.0
 
 
 def test_the_model_is_what_was_asked_for():
@@ -165,7 +183,7 @@ def test_a_tiny_text_shrinks_lanes_then_steps(train_chars):
     lanes, unroll = training.lanes, training.unroll
     assert lanes * unroll * 4 <= train_chars or (lanes, unroll) == (1, 8)
     if train_chars >= 256:
-        assert unroll == 64
+        assert unroll == 48
     if train_chars >= 8192:
         assert lanes == 32
     kept = plan(train_chars=train_chars, steps=5, lanes=32, unroll=64).training

@@ -24,6 +24,8 @@ from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, und
 
 EMBEDDING_STD = 0.1
 """Small, so that what the layers add counts from the start: 0.021 nats better than 0.5 in 30 seconds (docs/LOG.md)."""
+PLAIN_EMBEDDING_STD = 0.5
+"""Without norms the first layer sees the embedding as it is, so it must not be small."""
 READOUT_STD = 0.02
 ROWS_PAY = 4
 """From so many characters per symbol on, the first layer works on the table of symbols and not on each character."""
@@ -82,7 +84,7 @@ class Stack(SequenceModel):
         self._refuse_shared_names()
         self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
         self.readout = nn.Linear(config.width, vocab_size)
-        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        nn.init.normal_(self.embedding.weight, std=PLAIN_EMBEDDING_STD if config.plain else EMBEDDING_STD)
         nn.init.normal_(self.readout.weight, std=READOUT_STD)
         nn.init.zeros_(self.readout.bias)
 

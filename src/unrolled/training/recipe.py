@@ -18,6 +18,8 @@ from unrolled.training.measure import faster_precision, seconds_per_step
 
 V = TypeVar("V")
 DEFAULT_MINUTES = 3.0
+PARAMETERS_PER_CHARACTER = 4
+"""A model with more parameters than so many per character of training text learns it by heart before it is done."""
 LOOKS = 20
 LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
@@ -139,14 +141,7 @@ def make_plan(request: Request, vocabulary: Vocabulary, train_chars: int, valid_
     """
     family_named(request.family)
     minutes = request.minutes if request.minutes is not None else DEFAULT_MINUTES
-    row = _row(request, minutes)
-    layers = parse_layers(_first(request.layers, row.layers or f"{request.family}*2"))
-    stack = StackConfig(width=1, plain=request.plain, dropout=_first(request.dropout, 0.0))
-    if request.params is not None:
-        width = width_for(layers, stack, vocabulary.size, request.params)
-    else:
-        width = _first(request.width, row.width)
-    model = ModelConfig(stack=replace(stack, width=width), layers=layers)
+    row, model = _sized(request, minutes, vocabulary, train_chars)
     lanes, unroll = _lanes_that_fit(request, row, train_chars)
     config = TrainingConfig(
         steps=1, lanes=lanes, unroll=unroll, rate=row.rate, matrix_rate=row.matrix_rate, optimizer="muon",
@@ -170,9 +165,23 @@ def _first(asked: V | None, otherwise: V) -> V:
     return otherwise if asked is None else asked
 
 
-def _row(request: Request, minutes: float) -> Row:
+def _sized(request: Request, minutes: float, vocabulary: Vocabulary, train_chars: int) -> tuple[Row, ModelConfig]:
+    """Choose the row for the minutes, or a smaller one when its model has too many parameters for the text."""
     rows = OTHER if request.layers is not None else RECIPES.get(request.family, OTHER)
-    return min(rows, key=lambda row: max(row.minutes / minutes, minutes / row.minutes))
+    nearest = min(rows, key=lambda row: max(row.minutes / minutes, minutes / row.minutes))
+    smaller = sorted((row for row in rows if row.minutes <= nearest.minutes), key=lambda row: -row.minutes)
+    for row in smaller:
+        layers = parse_layers(_first(request.layers, row.layers or f"{request.family}*2"))
+        stack = StackConfig(width=1, plain=request.plain, dropout=_first(request.dropout, 0.0))
+        if request.params is not None:
+            width = width_for(layers, stack, vocabulary.size, request.params)
+        else:
+            width = _first(request.width, row.width)
+        model = ModelConfig(stack=replace(stack, width=width), layers=layers)
+        asked = request.params is not None or request.width is not None
+        if asked or row is smaller[-1] or _count(model, vocabulary) <= PARAMETERS_PER_CHARACTER * train_chars:
+            return row, model
+    raise AssertionError("a family has at least one row")
 
 
 def _lanes_that_fit(request: Request, row: Row, train_chars: int) -> tuple[int, int]:
@@ -181,7 +190,7 @@ def _lanes_that_fit(request: Request, row: Row, train_chars: int) -> tuple[int, 
     while request.lanes is None and lanes > 1 and lanes * unroll * 4 > train_chars:
         lanes //= 2
     while request.unroll is None and unroll > 8 and lanes * unroll * 4 > train_chars:
-        unroll //= 2
+        unroll = max(8, unroll // 2)
     return lanes, unroll
 
 
