@@ -23,7 +23,7 @@ from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
 from unrolled.training.loop import Training, update
-from unrolled.training.measure import faster_precision
+from unrolled.training.measure import default_device, faster_precision
 
 VOCAB = 65
 WARM_UP_STEPS = 2
@@ -70,8 +70,8 @@ class PlainTransformer(nn.Module):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits (B, T, V)."""
         time_steps = tokens_BT.shape[1]
-        x_BTD = self.embedding(tokens_BT) + self.positions(torch.arange(time_steps))
-        mask = nn.Transformer.generate_square_subsequent_mask(time_steps)
+        x_BTD = self.embedding(tokens_BT) + self.positions(torch.arange(time_steps, device=tokens_BT.device))
+        mask = nn.Transformer.generate_square_subsequent_mask(time_steps, device=tokens_BT.device)
         return self.readout(self.layers(x_BTD, mask=mask, is_causal=True))
 
 
@@ -198,21 +198,28 @@ def _our_step(row: Row) -> Callable[[], object]:
     config = TrainingConfig(steps=10**6, lanes=row.lanes, unroll=row.unroll)
     precision, _, _ = faster_precision(model, vocabulary, config)
     torch.manual_seed(0)
-    training = Training(model.build(VOCAB), replace(config, precision=precision), vocabulary, _text(row), _text(row))
+    training = Training(
+        model.build(VOCAB).to(default_device()),
+        replace(config, precision=precision),
+        vocabulary,
+        _text(row),
+        _text(row),
+    )
     lanes = Lanes(training.train_ids, row.lanes, row.unroll)
     return lambda: update(training, lanes)
 
 
 def _their_step(row: Row) -> Callable[[], object]:
     torch.manual_seed(0)
-    model = row.twin(row.width, len(parse_layers(row.layers)))
+    device = default_device()
+    model = row.twin(row.width, len(parse_layers(row.layers))).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     lanes = Lanes(_text(row), row.lanes, row.unroll)
     position = 0
 
     def step() -> None:
         nonlocal position
-        inputs, targets = (torch.from_numpy(ids) for ids in lanes.batch(position))
+        inputs, targets = (torch.from_numpy(ids).to(device) for ids in lanes.batch(position))
         position = lanes.next(position)
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()

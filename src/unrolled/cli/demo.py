@@ -12,7 +12,7 @@ from unrolled.cli.options import Folder, Json, Number, TextArguments
 from unrolled.cli.train import TrainArguments, train_new
 
 TEXT = "builtin:manual"
-MINUTES = 2.2
+MINUTES = 2.0
 
 
 def demo(

@@ -114,7 +114,7 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 }
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
-DROPOUTS = ((4.0, 0.0), (8.0, 0.1), (20.0, 0.2), (math.inf, 0.3))
+DROPOUTS = ((4.0, 0.0), (8.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """(times through the training part, dropout): the first row whose number is not exceeded."""
 
 
