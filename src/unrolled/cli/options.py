@@ -22,7 +22,7 @@ _FACTORS = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
 BUDGET = Group("How long (one of these)", sort_key=1)
 MODEL = Group("Which model", sort_key=2)
 TEXT = Group("How the text is read", sort_key=3)
-TRAINING = Group("How it is trained (chosen by a measured recipe)", sort_key=4)
+TRAINING = Group("How it is trained (chosen by a recipe)", sort_key=4)
 RUN = Group("The run", sort_key=5)
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @Parameter(name="*", group=TRAINING)
 @dataclass(frozen=True)
 class TrainArguments:
-    """What to train and for how long; what is left out is chosen by a measured recipe."""
+    """What to train and for how long; what is left out is chosen by a recipe."""
 
     minutes: Annotated[Number | None, Parameter(group=BUDGET)] = None
     "Minutes of training (default: 3)."

@@ -1,6 +1,7 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
-Knows nothing about files or terminals. The table is measured: docs/results/recipes.md says how and on what.
+Knows nothing about files or terminals. What the rows for up to a minute reach is measured (docs/results/recipes.md),
+and so is the choice of Muon for every family (docs/LOG.md); rows for longer budgets extend them and are not swept yet.
 """
 
 import math
@@ -79,7 +80,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Row:
-    """A measured good choice for about so many minutes; `matrix_rate` is Muon's."""
+    """A good choice for about so many minutes; `matrix_rate` is Muon's."""
 
     minutes: float
     layers: str
