@@ -1,6 +1,6 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
-Knows nothing about files or terminals. What the rows for up to a minute reach is measured (docs/results/recipes.md),
+Knows nothing about files or terminals. What the rows for up to 3 minutes reach is measured (docs/results/recipes.md),
 and so is the choice of Muon for every family (docs/LOG.md); rows for longer budgets extend them and are not swept yet.
 """
 
