@@ -1,6 +1,6 @@
 """The compiled kernels: built once by the machine's own C++ compiler, and done without where there is none.
 
-Knows nothing about layers or gradients. `native.cpp` needs AVX-512 with BF16 and OpenMP; where the compiler, the
+Knows nothing about layers or gradients. The C++ files beside it need AVX-512 with BF16 and OpenMP; where the compiler, the
 processor or the operating system lacks anything, `library()` is None, `problem()` says why, and torch's own operators
 are used instead.
 """
@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from unrolled.folders import cache_folder
 
-SOURCE = Path(__file__).with_name("native.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno")
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-fno-math-errno")
 BUILD_SECONDS = 120
 NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512_bf16")
 
@@ -90,21 +92,34 @@ def _built() -> Path:
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     if compiler is None:
         raise _UnavailableError("no C++ compiler (c++, g++ or clang++) was found")
-    facts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), " ".join(sorted(flags)).encode(), compiler.encode())
+    sources = b"".join(path.read_bytes() for path in (*HEADERS, *SOURCES))
+    facts = (sources, " ".join(FLAGS).encode(), " ".join(sorted(flags)).encode(), compiler.encode())
     target = cache_folder() / "kernels" / f"native-{hashlib.sha256(b'|'.join(facts)).hexdigest()[:16]}.so"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             made = Path(scratch) / target.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
             try:
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
+                _compile(compiler, Path(scratch), made)
             except subprocess.CalledProcessError as error:
                 raise _UnavailableError(f"{compiler} could not build them: {error.stderr.strip()[-150:]}") from None
             except subprocess.TimeoutExpired:
                 raise _UnavailableError(f"{compiler} took over {BUILD_SECONDS} seconds") from None
             made.replace(target)
     return target
+
+
+def _compile(compiler: str, scratch: Path, made: Path) -> None:
+    """Compile every source side by side and link them; raises what subprocess.run raises."""
+
+    def run(*arguments: str) -> None:
+        command = [compiler, *FLAGS, *arguments]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
+
+    objects = [scratch / f"{source.stem}.o" for source in SOURCES]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda pair: run("-c", str(pair[0]), "-o", str(pair[1])), zip(SOURCES, objects, strict=True)))
+    run("-shared", *map(str, objects), "-o", str(made))
 
 
 def _processor_flags() -> set[str]:

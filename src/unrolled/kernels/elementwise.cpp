@@ -1,0 +1,149 @@
+// What surrounds the recurrences: packing, sums, table rows, dropout and RMSNorm in bfloat16, and the linear scan in
+// float32.
+//
+// Shapes: B lanes, T time, D width, N units, K the length of a product's inner axis.
+
+#include "vectors.h"
+
+extern "C" {
+
+// Pack a row-major matrix [columns][K] of bfloat16 as [columns/16][K/2][16][2].
+void pack(int columns, int K, const bf16 *matrix, bf16 *packed, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int block = 0; block < columns / 16; ++block)
+        for (int k = 0; k < K / 2; ++k)
+            for (int u = 0; u < 16; ++u) {
+                const bf16 *from = matrix + size_t(block * 16 + u) * K + 2 * k;
+                bf16 *to = packed + ((size_t(block) * (K / 2) + k) * 16 + u) * 2;
+                to[0] = from[0];
+                to[1] = from[1];
+            }
+}
+
+// The sum of every column of a row-major matrix [rows][columns], in float32; columns is a multiple of 16.
+void column_sums(int rows, int columns, const bf16 *matrix, float *sums, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        const int from = share(columns / 16, thread, threads), to = share(columns / 16, thread + 1, threads);
+        for (int block = from; block < to; block += 8) {
+            const int some = to - block < 8 ? to - block : 8;
+            __m512 acc[8];
+            for (int c = 0; c < 8; ++c) acc[c] = _mm512_setzero_ps();
+            for (int row = 0; row < rows; ++row) {
+                const bf16 *from_here = matrix + size_t(row) * columns + block * 16;
+                for (int c = 0; c < some; ++c) acc[c] = add(acc[c], load(from_here + c * 16));
+            }
+            for (int c = 0; c < some; ++c) _mm512_storeu_ps(sums + (block + c) * 16, acc[c]);
+        }
+    }
+}
+
+// y = x / (1 - p) where a hash of seed and position is at least `threshold` = p * 2^32, else 0; the same forwards and back.
+void dropout(int blocks, int seed, int threshold, const bf16 *x, bf16 *y, int threads) {
+    const __m512i limit = _mm512_set1_epi32(threshold), start = _mm512_set1_epi32(seed);
+    const __m512 scale = set1(static_cast<float>(1.0 / (1.0 - static_cast<uint32_t>(threshold) / 4294967296.0)));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int block = 0; block < blocks; ++block) {
+        __m512i h = _mm512_add_epi32(_mm512_set1_epi32(block * 16), lane);
+        // The mixing of murmur3: every bit of position and seed reaches every bit of the hash.
+        h = _mm512_xor_si512(_mm512_mullo_epi32(h, _mm512_set1_epi32(int(0x9E3779B1u))), start);
+        h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 16)), _mm512_set1_epi32(int(0x85EBCA6Bu)));
+        h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 13)), _mm512_set1_epi32(int(0xC2B2AE35u)));
+        h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
+        const __mmask16 keep = _mm512_cmpge_epu32_mask(h, limit);
+        store(y + size_t(block) * 16, _mm512_maskz_mul_ps(keep, load(x + size_t(block) * 16), scale));
+    }
+}
+
+// out[row] = table[index[row]], rows of `columns` numbers (a multiple of 16).
+void gather_rows(int rows, int columns, const int64_t *index, const bf16 *table, bf16 *out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < rows; ++row)
+        __builtin_memcpy(out + size_t(row) * columns, table + size_t(index[row]) * columns, size_t(columns) * 2);
+}
+
+// table[index[row]] += matrix[row] in float32; the table is zero on entry. Threads share the columns, not the rows.
+void scatter_rows(int rows, int columns, const int64_t *index, const bf16 *matrix, float *table, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        const int from = share(columns / 16, thread, threads) * 16, to = share(columns / 16, thread + 1, threads) * 16;
+        for (int row = 0; row < rows; ++row) {
+            float *into = table + size_t(index[row]) * columns;
+            const bf16 *source = matrix + size_t(row) * columns;
+            for (int c = from; c < to; c += 16)
+                _mm512_storeu_ps(into + c, add(_mm512_loadu_ps(into + c), load(source + c)));
+        }
+    }
+}
+
+// y = x / sqrt(mean(x^2) + eps) * gain for every row of D numbers; also 1 / sqrt(...) of each row. float32 to bfloat16.
+void rms_norm_forward(int rows, int D, const float *x, const float *gain, bf16 *y, float *scales, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < rows; ++row) {
+        const float *from = x + size_t(row) * D;
+        __m512 sum = _mm512_setzero_ps();
+        for (int d = 0; d < D; d += 16) {
+            const __m512 v = _mm512_loadu_ps(from + d);
+            sum = _mm512_fmadd_ps(v, v, sum);
+        }
+        const float scale = 1.0f / __builtin_sqrtf(_mm512_reduce_add_ps(sum) / D + 1e-6f);
+        scales[row] = scale;
+        for (int d = 0; d < D; d += 16)
+            store(y + size_t(row) * D + d,
+                  mul(mul(_mm512_loadu_ps(from + d), set1(scale)), _mm512_loadu_ps(gain + d)));
+    }
+}
+
+// dx = scale * (g - n * mean(g * n)) with n = x * scale and g = above * gain; the gain's gradient is the sum of above * n,
+// one partial sum [D] for each thread.
+void rms_norm_backward(int rows, int D, const float *x, const float *gain, const float *scales, const bf16 *above,
+                       float *grad, float *grad_gain, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        float *partial = grad_gain + size_t(thread) * D;
+        for (int d = 0; d < D; ++d) partial[d] = 0.0f;
+        for (int row = share(rows, thread, threads); row < share(rows, thread + 1, threads); ++row) {
+            const float *from = x + size_t(row) * D;
+            const bf16 *up = above + size_t(row) * D;
+            const __m512 scale = set1(scales[row]);
+            __m512 dot = _mm512_setzero_ps();
+            for (int d = 0; d < D; d += 16) {
+                const __m512 n = mul(_mm512_loadu_ps(from + d), scale), a = load(up + d);
+                _mm512_storeu_ps(partial + d, _mm512_fmadd_ps(a, n, _mm512_loadu_ps(partial + d)));
+                dot = _mm512_fmadd_ps(mul(a, _mm512_loadu_ps(gain + d)), n, dot);
+            }
+            const __m512 mean = set1(_mm512_reduce_add_ps(dot) / D);
+            for (int d = 0; d < D; d += 16) {
+                const __m512 n = mul(_mm512_loadu_ps(from + d), scale);
+                const __m512 g = mul(load(up + d), _mm512_loadu_ps(gain + d));
+                _mm512_storeu_ps(grad + size_t(row) * D + d, mul(scale, _mm512_fnmadd_ps(n, mean, g)));
+            }
+        }
+    }
+}
+
+// h_t = a_t * h_(t-1) + b_t over rows [B][T][N] of float32, lanes and blocks of units split between threads.
+void scan(int B, int T, int N, const float *a, const float *b, const float *start, float *out, int backwards,
+          int threads) {
+    const int blocks = (N + 15) / 16;
+#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
+    for (int row = 0; row < B; ++row)
+        for (int block = 0; block < blocks; ++block) {
+            const int left = N - block * 16;
+            const __mmask16 mask = left >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
+            __m512 h = _mm512_maskz_loadu_ps(mask, start + size_t(row) * N + block * 16);
+            for (int step = 0; step < T; ++step) {
+                const int t = backwards ? T - 1 - step : step;
+                const size_t at = (size_t(row) * T + t) * N + block * 16;
+                // Backwards, the coefficient is the one of the later step: d/dh_t = b_t + a_(t+1) d/dh_(t+1).
+                const __m512 keep = !backwards ? _mm512_maskz_loadu_ps(mask, a + at)
+                                    : step == 0 ? _mm512_setzero_ps()
+                                                : _mm512_maskz_loadu_ps(mask, a + at + N);
+                h = _mm512_fmadd_ps(keep, h, _mm512_maskz_loadu_ps(mask, b + at));
+                _mm512_mask_storeu_ps(out + at, mask, h);
+            }
+        }
+}
+
+}  // extern "C"

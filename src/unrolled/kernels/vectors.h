@@ -1,0 +1,108 @@
+// What every compiled kernel stands on: bfloat16 and exponentials in AVX-512, products, and sharing rows between threads.
+//
+// Plain C++17 with OpenMP and the AVX-512 BF16 instructions. Built together with the *.cpp files beside it by native.py.
+//
+// A weight matrix is packed as [columns/16][K/2][16][2]: what one dot-product instruction eats. K is the length of a
+// product's inner axis.
+
+#pragma once
+
+#include <immintrin.h>
+#include <cstdint>
+#include <cstddef>
+
+namespace {
+
+typedef uint16_t bf16;
+
+inline __m512 load(const bf16 *p) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+inline void store(bf16 *p, __m512 v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), (__m256i)_mm512_cvtneps_pbh(v));
+}
+
+// What a stored value will read as: forward and backward then use the same numbers.
+inline __m512 rounded(__m512 v) {
+    __m512i wide = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(v));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+inline __m512 set1(float v) { return _mm512_set1_ps(v); }
+
+// exp by 2^n * 2^f with a polynomial of degree 6 on [-1/2, 1/2]: relative error below 2e-7.
+inline __m512 exponential(__m512 x) {
+    x = _mm512_min_ps(_mm512_max_ps(x, set1(-87.0f)), set1(87.0f));
+    __m512 t = _mm512_mul_ps(x, set1(1.4426950408889634f));
+    __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 f = _mm512_fnmadd_ps(n, set1(0.693145751953125f), x);
+    f = _mm512_fnmadd_ps(n, set1(1.428606820309417e-6f), f);
+    __m512 p = set1(1.3888889e-3f);
+    p = _mm512_fmadd_ps(p, f, set1(8.3333333e-3f));
+    p = _mm512_fmadd_ps(p, f, set1(4.1666667e-2f));
+    p = _mm512_fmadd_ps(p, f, set1(1.6666667e-1f));
+    p = _mm512_fmadd_ps(p, f, set1(0.5f));
+    p = _mm512_fmadd_ps(p, f, set1(1.0f));
+    p = _mm512_fmadd_ps(p, f, set1(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+inline __m512 reciprocal(__m512 x) {
+    __m512 r = _mm512_rcp14_ps(x);
+    return _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, set1(2.0f)));
+}
+
+inline __m512 sigmoid(__m512 x) {
+    return reciprocal(_mm512_add_ps(set1(1.0f), exponential(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+}
+
+inline __m512 tanh_(__m512 x) {
+    __m512 s = reciprocal(_mm512_add_ps(set1(1.0f), exponential(_mm512_mul_ps(x, set1(-2.0f)))));
+    return _mm512_fmsub_ps(set1(2.0f), s, set1(1.0f));
+}
+
+inline __m512 one_minus(__m512 x) { return _mm512_sub_ps(set1(1.0f), x); }
+inline __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+inline __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+
+// acc[r][c] += row r of `a` (K numbers) times block c of the packed weight.
+template <int R, int C>
+inline void accumulate(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, const bf16 *w, ptrdiff_t pairs) {
+    const size_t block = static_cast<size_t>(pairs) * 32;
+    for (ptrdiff_t k = 0; k < pairs; ++k) {
+        __m512bh weights[C];
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * block + k * 32);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+            const __m512bh row =
+                (__m512bh)_mm512_set1_epi32(*reinterpret_cast<const int32_t *>(a + r * a_stride + 2 * k));
+#pragma GCC unroll 8
+            for (int c = 0; c < C; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], row, weights[c]);
+        }
+    }
+}
+
+// Run body<R>(first row) over rows [from, to) in groups of at most `Most`, as even as possible.
+template <int R, class Body>
+inline void one_group(int rows, int first, Body &body) {
+    if constexpr (R >= 1) {
+        if (rows == R) body.template run<R>(first);
+        else one_group<R - 1>(rows, first, body);
+    }
+}
+
+template <int Most, class Body>
+inline void in_groups(int from, int to, Body &body) {
+    const int groups = (to - from + Most - 1) / Most;
+    for (int g = 0; g < groups; ++g) {
+        const int a = from + (to - from) * g / groups, b = from + (to - from) * (g + 1) / groups;
+        one_group<Most>(b - a, a, body);
+    }
+}
+
+inline int share(int lanes, int thread, int threads) { return static_cast<int>(int64_t(lanes) * thread / threads); }
+
+}  // namespace
