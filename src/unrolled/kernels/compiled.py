@@ -3,10 +3,12 @@
 Knows nothing about when to use them. Products run in bfloat16; what is summed over time (the LSTM's cell, the GRU's
 state) stays in float32. Input products of all steps are one product before the loop, weight gradients one after it;
 where the inputs are rows of a small table (a first layer's are: one row per character), there is one product per row
-of the table instead of one per step.
+of the table instead of one per step. Time is the outer axis in memory; inputs that lie so already are not copied.
 
-Shapes: T time, B batch, D inputs, N units (a multiple of 16), G gates times units, V rows of the table; "blocked"
-rows of gates are [N/16][gates][16].
+Weights come and their gradients go as torch.nn has them, gate after gate in float32; the kernels read "blocked" rows,
+[N/16][G][16], in bfloat16 (elementwise.cpp).
+
+Shapes: T time, B batch, D inputs and N units (multiples of 16), G gates, R = G * N blocked rows, V rows of a table.
 """
 
 from dataclasses import dataclass
@@ -20,149 +22,179 @@ from unrolled.kernels.native import call
 BLOCK = 16
 BF16 = torch.bfloat16
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+NO_TOKENS = torch.empty(0, dtype=torch.int64)
+"""Handed to a kernel as a null pointer."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a layer reads: vectors `x_BTD`, or the rows `tokens_BT` of a table that stands in `x_BTD`'s place."""
-
-    x: Tensor
-    tokens_BT: Tensor | None = None
-
-    def products(self, weight_GD: Tensor, bias_G: Tensor) -> Tensor:
-        """Return W x + b for every step, (T, B, G) in bfloat16."""
-        if self.tokens_BT is None:
-            return _Products.apply(self.x.transpose(0, 1).to(BF16).contiguous(), weight_GD.to(BF16), bias_G)
-        table_VG = _Products.apply(self.x.to(BF16)[None], weight_GD.to(BF16), bias_G)[0]
-        return _Rows.apply(self.tokens_BT.t().contiguous(), table_VG)
-
-
-def elman(inputs: Inputs, h_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+def elman(x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
     """Return every hidden state (B, T, N) in bfloat16 and the last one (B, N)."""
-    w_ih, w_hh, b_ih, b_hh = weights
-    all_TBN = _Elman.apply(inputs.products(w_ih, b_ih + b_hh), h_BN, w_hh)
-    return all_TBN.transpose(0, 1), all_TBN[-1].to(h_BN.dtype)
-
-
-def gru(inputs: Inputs, h_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
-    """Return every hidden state (B, T, N) in bfloat16 and the last one (B, N) in float32."""
-    w_ih, w_hh, b_ih, b_hh = (_blocked(weight, 3) for weight in weights)
-    all_TBN, last_BN = _GRU.apply(inputs.products(w_ih, b_ih), h_BN, w_hh, b_hh)
+    all_TBN, last_BN = _Elman.apply(_outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, *weights)
     return all_TBN.transpose(0, 1), last_BN
 
 
-def lstm(inputs: Inputs, h_BN: Tensor, c_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+def gru(x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+    """Return every hidden state (B, T, N) in bfloat16 and the last one (B, N) in float32."""
+    all_TBN, last_BN = _GRU.apply(_outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, *weights)
+    return all_TBN.transpose(0, 1), last_BN
+
+
+def lstm(
+    x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, c_BN: Tensor, weights: Weights
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return every hidden state (B, T, N) in bfloat16, the last one, and the last cell (B, N) in float32."""
-    w_ih, w_hh, b_ih, b_hh = (_blocked(weight, 4) for weight in weights)
-    all_TBN, cell_BN = _LSTM.apply(inputs.products(w_ih, b_ih + b_hh), h_BN, c_BN, w_hh)
-    return all_TBN.transpose(0, 1), all_TBN[-1].to(h_BN.dtype), cell_BN
+    all_TBN, last_BN, cell_BN = _LSTM.apply(_outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, c_BN, *weights)
+    return all_TBN.transpose(0, 1), last_BN, cell_BN
 
 
-class _Products(torch.autograd.Function):
-    """W x + b of all steps: torch's own sum over steps for the bias takes as long as a matrix product."""
-
-    @staticmethod
-    def forward(ctx: Any, x_TBD: Tensor, weight_GD: Tensor, bias_G: Tensor) -> Tensor:
-        ctx.save_for_backward(x_TBD, weight_GD)
-        flat = torch.addmm(bias_G.to(BF16), x_TBD.flatten(0, 1), weight_GD.t())
-        return flat.view(x_TBD.shape[0], x_TBD.shape[1], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        x_TBD, weight_GD = ctx.saved_tensors
-        flat = above[0].contiguous().flatten(0, 1)
-        grad_x = (flat @ weight_GD).view_as(x_TBD) if ctx.needs_input_grad[0] else None
-        return grad_x, flat.t() @ x_TBD.flatten(0, 1), _column_sums(flat)
+def _outer_time(x: Tensor, tokens_BT: Tensor | None) -> Tensor:
+    return x.to(BF16).contiguous() if tokens_BT is not None else x.to(BF16).transpose(0, 1).contiguous()
 
 
-class _Rows(torch.autograd.Function):
-    """Rows of a table, summed in float32 on the way back: many steps read the same row."""
+def _tokens(tokens_BT: Tensor | None) -> Tensor:
+    return NO_TOKENS if tokens_BT is None else tokens_BT.t().contiguous()
 
-    @staticmethod
-    def forward(ctx: Any, tokens_TB: Tensor, table_VG: Tensor) -> Tensor:
-        rows = torch.empty(*tokens_TB.shape, table_VG.shape[1], dtype=BF16)
-        call("gather_rows", tokens_TB.numel(), table_VG.shape[1], tokens_TB, table_VG.contiguous(), rows)
-        ctx.save_for_backward(tokens_TB)
-        ctx.shape = table_VG.shape
-        return rows
 
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[None, Tensor]:
-        (tokens_TB,) = ctx.saved_tensors
-        table = torch.zeros(ctx.shape)
-        call("scatter_rows", tokens_TB.numel(), ctx.shape[1], tokens_TB, above[0].contiguous(), table)
-        return None, table.to(BF16)
+@dataclass(frozen=True)
+class _Inputs:
+    """The products W x before the loop, and what flows back into x, W and b after it.
+
+    `x` is (T, B, D), or a table (V, D) whose rows `tokens_TB` name; `rows_RD` is W with blocked rows.
+    """
+
+    x: Tensor
+    tokens_TB: Tensor
+    rows_RD: Tensor
+    gates: int
+
+    @classmethod
+    def of(cls, x: Tensor, tokens_TB: Tensor, weight_GD: Tensor, gates: int) -> "_Inputs":
+        rows_RD = torch.empty(weight_GD.shape, dtype=BF16)
+        call("block_rows", gates, len(weight_GD) // gates, weight_GD.shape[1], weight_GD.contiguous(), rows_RD)
+        return cls(x, tokens_TB, rows_RD, gates)
+
+    def products(self) -> Tensor:
+        """Return W x of every step or row, in blocked order."""
+        return self.x.flatten(0, -2) @ self.rows_RD.t()
+
+    def gradients(self, above_TBR: Tensor, wanted: bool) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return the gradients of x (None unless it is wanted), W and b from those of the products of every step."""
+        flat_SR = above_TBR.flatten(0, 1)
+        if self.tokens_TB.numel():
+            table_VR = torch.zeros(len(self.x), flat_SR.shape[1])
+            call("scatter_rows", len(flat_SR), flat_SR.shape[1], self.tokens_TB, flat_SR, table_VR)
+            sums_R, flat_SR = table_VR.sum(0), table_VR.to(BF16)
+        else:
+            sums_R = column_sums(flat_SR)
+        grad_x = (flat_SR @ self.rows_RD).view(self.x.shape) if wanted else None
+        weight = weight_gradient(flat_SR, self.x.flatten(0, -2), self.gates)
+        return grad_x, weight, _unblocked(sums_R, self.gates)
 
 
 class _Elman(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, products_TBN: Tensor, h_BN: Tensor, w_hh: Tensor) -> Tensor:
-        time, batch, units = products_TBN.shape
-        hidden = _states(time, h_BN, BF16)
-        call("elman_forward", time, batch, units, products_TBN, _packed(w_hh.to(BF16)), hidden)
-        ctx.save_for_backward(hidden, w_hh)
-        return hidden[1:]
+    def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        w_ih, w_hh, b_ih, b_hh = weights
+        inputs = _Inputs.of(x, tokens_TB, w_ih, 1)
+        hidden = _states(_steps(x, tokens_TB), h_BN, BF16)
+        time, batch, units = hidden[1:].shape
+        call(
+            "elman_forward", time, batch, units, inputs.products(), tokens_TB, b_ih + b_hh, _packed(w_hh, 1), hidden
+        )  # fmt: skip
+        ctx.save_for_backward(hidden, w_hh, x, tokens_TB, inputs.rows_RD)
+        return hidden[1:], hidden[-1].to(h_BN.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
-        hidden, w_hh = ctx.saved_tensors
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, w_hh, x, tokens_TB, rows_RD = ctx.saved_tensors
         time, batch, units = above[0].shape
         grads, grad_h = torch.empty_like(hidden[1:]), torch.zeros(batch, units)
-        packed = _packed(w_hh.to(BF16).t())
-        call("elman_backward", time, batch, units, _ready(above[0]), packed, hidden, grads, grad_h)
-        return grads, grad_h, (grads.flatten(0, 1).t() @ hidden[:-1].flatten(0, 1)).float()
+        ready = _ready(above[0], above[1])
+        call("elman_backward", time, batch, units, ready, _packed_transposed(w_hh, 1), hidden, grads, grad_h)
+        grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 1).gradients(grads, ctx.needs_input_grad[0])
+        grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 1)
+        return grad_x, None, grad_h, grad_ih, grad_hh, bias, bias
 
 
 class _GRU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, products_TBG: Tensor, h_BN: Tensor, w_hh: Tensor, b_hh: Tensor) -> tuple[Tensor, Tensor]:
-        (time, batch, _), units = products_TBG.shape, h_BN.shape[1]
-        hidden, states = _states(time, h_BN, BF16), _states(time, h_BN, torch.float32)
+    def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        w_ih, w_hh, b_ih, b_hh = weights
+        inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 3), _steps(x, tokens_TB)
+        hidden, states = _states(steps, h_BN, BF16), _states(steps, h_BN, torch.float32)
+        time, batch, units = hidden[1:].shape
         recurrent = torch.empty_like(hidden[1:])
-        # The kernel writes the gates over the products: whoever made those has no further use for them.
-        packed = _packed(w_hh.to(BF16))
-        call("gru_forward", time, batch, units, products_TBG, packed, b_hh.contiguous(), hidden, states, recurrent)
-        ctx.save_for_backward(hidden, states, recurrent, w_hh)
-        ctx.gates_TBG = products_TBG
+        products = inputs.products()
+        both = (b_ih + b_hh)[: 2 * units]
+        bias = _blocked_bias(torch.cat([both, b_hh[2 * units :], b_ih[2 * units :]]), 4)
+        gates = _room_for_gates(products, tokens_TB)
+        call(
+            "gru_forward", time, batch, units, products, tokens_TB, gates, _packed(w_hh, 3), bias, hidden, states,
+            recurrent,
+        )  # fmt: skip
+        ctx.save_for_backward(hidden, states, recurrent, w_hh, x, tokens_TB, inputs.rows_RD, gates)
         return hidden[1:], states[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
-        hidden, states, recurrent, w_hh = ctx.saved_tensors
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, states, recurrent, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
         time, batch, units = above[0].shape
-        grads, grads_re = torch.empty_like(ctx.gates_TBG), torch.empty_like(ctx.gates_TBG)
-        packed, carried = _packed(w_hh.to(BF16).t()), above[1].float().clone()
+        grads, grads_re = (torch.empty(time, batch, 3 * units, dtype=BF16) for _ in range(2))
+        carried = above[1].float().clone()
         call(
-            "gru_backward", time, batch, units, _ready(above[0]), packed, ctx.gates_TBG, recurrent, states, grads,
-            grads_re, carried,
+            "gru_backward", time, batch, units, _ready(above[0]), _packed_transposed(w_hh, 3), gates, recurrent, states,
+            grads, grads_re, carried,
         )  # fmt: skip
+        grad_x, grad_ih, bias_ih = _Inputs(x, tokens_TB, rows_RD, 3).gradients(grads, ctx.needs_input_grad[0])
         flat = grads_re.flatten(0, 1)
-        return grads, carried, (flat.t() @ hidden[:-1].flatten(0, 1)).float(), _column_sums(flat)
+        grad_hh = weight_gradient(flat, hidden[:-1].flatten(0, 1), 3)
+        return grad_x, None, carried, grad_ih, grad_hh, bias_ih, _unblocked(column_sums(flat), 3)
 
 
 class _LSTM(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, products_TBG: Tensor, h_BN: Tensor, c_BN: Tensor, w_hh: Tensor) -> tuple[Tensor, Tensor]:
-        (time, batch, _), units = products_TBG.shape, h_BN.shape[1]
-        hidden, cells = _states(time, h_BN, BF16), _states(time, c_BN, torch.float32)
-        # The kernel writes the gates over the products: whoever made those has no further use for them.
-        call("lstm_forward", time, batch, units, products_TBG, _packed(w_hh.to(BF16)), hidden, cells)
-        ctx.save_for_backward(hidden, cells, w_hh)
-        ctx.gates_TBG = products_TBG
-        return hidden[1:], cells[-1].clone()
+    def forward(
+        ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w_ih, w_hh, b_ih, b_hh = weights
+        inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 4), _steps(x, tokens_TB)
+        hidden, cells = _states(steps, h_BN, BF16), _states(steps, c_BN, torch.float32)
+        time, batch, units = hidden[1:].shape
+        products, bias = inputs.products(), _blocked_bias(b_ih + b_hh, 4)
+        gates = _room_for_gates(products, tokens_TB)
+        call("lstm_forward", time, batch, units, products, tokens_TB, bias, gates, _packed(w_hh, 4), hidden, cells)
+        ctx.save_for_backward(hidden, cells, w_hh, x, tokens_TB, inputs.rows_RD, gates)
+        return hidden[1:], hidden[-1].to(h_BN.dtype), cells[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
-        hidden, cells, w_hh = ctx.saved_tensors
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, cells, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
         time, batch, units = above[0].shape
-        grads, grad_h, grad_c = torch.empty_like(ctx.gates_TBG), torch.zeros(batch, units), above[1].float().clone()
-        packed = _packed(w_hh.to(BF16).t())
-        call("lstm_backward", time, batch, units, _ready(above[0]), packed, ctx.gates_TBG, cells, grads, grad_h, grad_c)
-        return grads, grad_h, grad_c, (grads.flatten(0, 1).t() @ hidden[:-1].flatten(0, 1)).float()
+        grads = torch.empty(time, batch, 4 * units, dtype=BF16)
+        grad_h, grad_c = torch.zeros(batch, units), above[2].float().clone()
+        ready, packed = _ready(above[0], above[1]), _packed_transposed(w_hh, 4)
+        call("lstm_backward", time, batch, units, ready, packed, gates, cells, grads, grad_h, grad_c)
+        grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 4).gradients(grads, ctx.needs_input_grad[0])
+        grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 4)
+        return grad_x, None, grad_h, grad_c, grad_ih, grad_hh, bias, bias
 
 
-def _ready(above_TBN: Tensor) -> Tensor:
-    return above_TBN.to(BF16).contiguous()
+def _steps(x: Tensor, tokens_TB: Tensor) -> int:
+    return len(tokens_TB) if tokens_TB.numel() else len(x)
+
+
+def _room_for_gates(products: Tensor, tokens_TB: Tensor) -> Tensor:
+    """The gates take the place of the products, unless those are a table's: nobody else reads them."""
+    return torch.empty(tokens_TB.numel(), products.shape[1], dtype=BF16) if tokens_TB.numel() else products
+
+
+def _ready(above_TBN: Tensor, last_BN: Tensor | None = None) -> Tensor:
+    """Return the gradients of every step, those of the returned last state added to the last step's."""
+    ready = above_TBN.to(BF16).contiguous()
+    if last_BN is None:
+        return ready
+    ready = ready.clone() if ready is above_TBN else ready
+    ready[-1] += last_BN
+    return ready
 
 
 def _states(time: int, first_BN: Tensor, dtype: torch.dtype) -> Tensor:
@@ -172,22 +204,36 @@ def _states(time: int, first_BN: Tensor, dtype: torch.dtype) -> Tensor:
     return states
 
 
-def _blocked(rows: Tensor, gates: int) -> Tensor:
-    """Reorder rows (G, ...) from gate after gate to [N/16][gates][16]."""
-    shape = rows.shape[1:]
-    return rows.view(gates, -1, BLOCK, *shape).transpose(0, 1).reshape(-1, *shape)
+def _blocked_bias(bias_G: Tensor, gates: int) -> Tensor:
+    return bias_G.view(gates, -1, BLOCK).transpose(0, 1).flatten()
 
 
-def _column_sums(matrix_RC: Tensor) -> Tensor:
-    """Return the sum of every column in float32."""
-    sums = torch.empty(matrix_RC.shape[1])
-    call("column_sums", *matrix_RC.shape, matrix_RC, sums)
+def _unblocked(sums_R: Tensor, gates: int) -> Tensor:
+    return sums_R.view(-1, gates, BLOCK).transpose(0, 1).flatten()
+
+
+def column_sums(matrix_SR: Tensor) -> Tensor:
+    """Return the sum of every column in float32; torch's own takes as long as a matrix product."""
+    sums = torch.empty(matrix_SR.shape[1])
+    call("column_sums", *matrix_SR.shape, matrix_SR, sums)
     return sums
 
 
-def _packed(matrix_CK: Tensor) -> Tensor:
-    """Return a matrix (columns, K) as [columns/16][K/2][16][2]."""
-    matrix_CK = matrix_CK.contiguous()
-    packed = torch.empty_like(matrix_CK)
-    call("pack", *matrix_CK.shape, matrix_CK, packed)
+def weight_gradient(above_SR: Tensor, inputs_SK: Tensor, gates: int) -> Tensor:
+    """Return the gradient of a weight (G * N, K) in float32 and torch's order."""
+    blocked = above_SR.t() @ inputs_SK
+    out = torch.empty(blocked.shape)
+    call("unblock_rows", gates, len(blocked) // gates, blocked.shape[1], blocked, out)
+    return out
+
+
+def _packed(weight_GK: Tensor, gates: int) -> Tensor:
+    packed = torch.empty(weight_GK.shape, dtype=BF16)
+    call("pack", gates, len(weight_GK) // gates, weight_GK.shape[1], weight_GK.contiguous(), packed)
+    return packed
+
+
+def _packed_transposed(weight_GK: Tensor, gates: int) -> Tensor:
+    packed = torch.empty(weight_GK.shape, dtype=BF16)
+    call("pack_transposed", gates, len(weight_GK) // gates, weight_GK.shape[1], weight_GK.contiguous(), packed)
     return packed

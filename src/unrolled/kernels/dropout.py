@@ -22,6 +22,8 @@ def dropout(x: Tensor, probability: float, *, training: bool) -> Tensor:
         return x
     fits = x.dtype == torch.bfloat16 and x.numel() % BLOCK == 0 and x.numel() < 2**31
     if native.in_bfloat16(x) and fits and native.library() is not None:
+        if x.dim() == 3 and x.stride(0) < x.stride(1):
+            return _Dropout.apply(x.transpose(0, 1), probability).transpose(0, 1)
         return _Dropout.apply(x, probability)
     return F.dropout(x, probability)
 

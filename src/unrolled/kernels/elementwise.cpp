@@ -7,17 +7,61 @@
 
 extern "C" {
 
-// Pack a row-major matrix [columns][K] of bfloat16 as [columns/16][K/2][16][2].
-void pack(int columns, int K, const bf16 *matrix, bf16 *packed, int threads) {
+// Weights come as torch keeps them, [G][N][K] in float32: gate after gate. "Blocked" rows stand in the order
+// [N/16][G][16], in which the recurrences want their gates.
+
+// Blocked rows in bfloat16: [N/16][G][16][K].
+void block_rows(int G, int N, int K, const float *matrix, bf16 *out, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int block = 0; block < columns / 16; ++block)
-        for (int k = 0; k < K / 2; ++k)
-            for (int u = 0; u < 16; ++u) {
-                const bf16 *from = matrix + size_t(block * 16 + u) * K + 2 * k;
-                bf16 *to = packed + ((size_t(block) * (K / 2) + k) * 16 + u) * 2;
-                to[0] = from[0];
-                to[1] = from[1];
-            }
+    for (int row = 0; row < G * N; ++row) {
+        const int block = row / (16 * G), g = row / 16 % G, u = row % 16;
+        const float *from = matrix + (size_t(g) * N + block * 16 + u) * K;
+        for (int k = 0; k < K; k += 16) store(out + size_t(row) * K + k, _mm512_loadu_ps(from + k));
+    }
+}
+
+// The way back for gradients: from blocked rows in bfloat16 to [G][N][K] in float32.
+void unblock_rows(int G, int N, int K, const bf16 *blocked, float *out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < G * N; ++row) {
+        const int block = row / (16 * G), g = row / 16 % G, u = row % 16;
+        float *to = out + (size_t(g) * N + block * 16 + u) * K;
+        for (int k = 0; k < K; k += 16) _mm512_storeu_ps(to + k, load(blocked + size_t(row) * K + k));
+    }
+}
+
+// Blocked rows packed for products with vectors of K numbers: [G*N/16][K/2][16][2].
+void pack(int G, int N, int K, const float *matrix, bf16 *packed, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int tile = 0; tile < G * N / 16; ++tile) {
+        const float *from = matrix + (size_t(tile % G) * N + tile / G * 16) * K;
+        bf16 *to = packed + size_t(tile) * 16 * K;
+        for (int k = 0; k < K; k += 16) {
+            alignas(64) bf16 square[16][16];
+            for (int u = 0; u < 16; ++u) store(square[u], _mm512_loadu_ps(from + size_t(u) * K + k));
+            const __m512i rows = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                                    _mm512_set1_epi32(8));
+            for (int pair = 0; pair < 8; ++pair)
+                _mm512_storeu_si512(to + size_t(k / 2 + pair) * 32,
+                                    _mm512_i32gather_epi32(rows, reinterpret_cast<const int *>(square) + pair, 4));
+        }
+    }
+}
+
+// The transposed matrix packed for products with rows of blocked gates: [K/16][G*N/2][16][2].
+void pack_transposed(int G, int N, int K, const float *matrix, bf16 *packed, int threads) {
+    const int pairs = G * N / 2;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int pair = 0; pair < pairs; ++pair) {
+        const int row = 2 * pair, block = row / (16 * G), g = row / 16 % G, u = row % 16;
+        const float *low = matrix + (size_t(g) * N + block * 16 + u) * K, *high = low + K;
+        for (int k = 0; k < K; k += 16) {
+            const __m512i a = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(low + k)));
+            const __m512i b = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(high + k)));
+            _mm512_storeu_si512(packed + (size_t(k / 16) * pairs + pair) * 32,
+                                _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+        }
+    }
 }
 
 // The sum of every column of a row-major matrix [rows][columns], in float32; columns is a multiple of 16.
@@ -54,13 +98,6 @@ void dropout(int blocks, int seed, int threshold, const bf16 *x, bf16 *y, int th
         const __mmask16 keep = _mm512_cmpge_epu32_mask(h, limit);
         store(y + size_t(block) * 16, _mm512_maskz_mul_ps(keep, load(x + size_t(block) * 16), scale));
     }
-}
-
-// out[row] = table[index[row]], rows of `columns` numbers (a multiple of 16).
-void gather_rows(int rows, int columns, const int64_t *index, const bf16 *table, bf16 *out, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int row = 0; row < rows; ++row)
-        __builtin_memcpy(out + size_t(row) * columns, table + size_t(index[row]) * columns, size_t(columns) * 2);
 }
 
 // table[index[row]] += matrix[row] in float32; the table is zero on entry. Threads share the columns, not the rows.

@@ -27,6 +27,9 @@ def rms_norm(x_BTD: Float[Tensor, "*batch D"], gain_D: Float[Tensor, "D"]) -> Fl
         and x_BTD.shape[-1] % BLOCK == 0
         and native.library() is not None
     ):
+        if x_BTD.dim() == 3 and x_BTD.stride(0) < x_BTD.stride(1):
+            # Time is the outer axis in memory: rows are rows, and the result lies the same way.
+            return _RMSNorm.apply(x_BTD.transpose(0, 1).contiguous(), gain_D).transpose(0, 1)
         return _RMSNorm.apply(x_BTD.contiguous(), gain_D)
     return F.rms_norm(x_BTD, gain_D.shape, gain_D, EPSILON)
 

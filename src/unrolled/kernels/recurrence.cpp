@@ -4,17 +4,34 @@
 // side by side, so a row of gates is [N/16][G][16]. Lanes are split between threads once per call: nobody waits for
 // anybody at a time step.
 //
+// Inputs are products W x of every step; or, where `tokens` [T][B] are given, rows of a table of such products. Biases
+// are added here: a matrix product that adds them first copies them into every row.
+//
 // Shapes: T time, B lanes, N units (a multiple of 16), G gates, K the length of a product's inner axis.
 
 #include "vectors.h"
 
 namespace {
 
+// The products of this step, lane by lane.
+struct Inputs {
+    const bf16 *rows;
+    const int64_t *tokens;
+    size_t length;
+
+    Inputs(const bf16 *rows, const int64_t *tokens, int t, int B, size_t length)
+        : rows(tokens ? rows : rows + size_t(t) * B * length), tokens(tokens ? tokens + size_t(t) * B : tokens),
+          length(length) {}
+
+    const bf16 *operator[](int b) const { return rows + (tokens ? size_t(tokens[b]) : size_t(b)) * length; }
+};
+
 // ---- LSTM ------------------------------------------------------------------------------------------------------
 
 struct LSTMForward {
     int B, N;
-    const bf16 *inputs;   // [B][N/16][4][16] of this step
+    Inputs inputs;        // rows [N/16][4][16]
+    const float *bias;    // [N/16][4][16]
     const bf16 *before;   // [B][N] hidden before this step
     const bf16 *weight;   // packed, K = N
     const float *cell_before;
@@ -29,16 +46,27 @@ struct LSTMForward {
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int g = 0; g < 4; ++g) acc[r][g] = load(inputs + (b + r) * row + block * 64 + g * 16);
+            for (int g = 0; g < 4; ++g) {
+                const int at = block * 64 + g * 16;
+                acc[r][g] = add(load(inputs[b + r] + at), _mm512_loadu_ps(bias + at));
+            }
+        for (int r = 0; r < R; ++r) {
+            const size_t at = size_t(b + r) * N + block * 16;
+            soon(inputs[b + r] + (block + 1) * 64, 128);
+            soon_written(gates + (b + r) * row + block * 64, 128);
+            soon(cell_before + at, 64);
+            soon_written(cell + at, 64);
+            soon_written(hidden + at, 32);
+        }
         accumulate<R, 4>(acc, before + size_t(b) * N, N, weight + size_t(block) * 4 * N * 16, N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const size_t at = size_t(b + r) * N + block * 16;
-            const __m512 i = rounded(sigmoid(acc[r][0])), f = rounded(sigmoid(acc[r][1]));
-            const __m512 g = rounded(tanh_(acc[r][2])), o = rounded(sigmoid(acc[r][3]));
+            const __m512 i = rounded(gate_sigmoid(acc[r][0])), f = rounded(gate_sigmoid(acc[r][1]));
+            const __m512 g = rounded(gate_tanh(acc[r][2])), o = rounded(gate_sigmoid(acc[r][3]));
             const __m512 c = _mm512_fmadd_ps(f, _mm512_loadu_ps(cell_before + at), mul(i, g));
             _mm512_storeu_ps(cell + at, c);
-            store(hidden + at, mul(o, tanh_(c)));
+            store(hidden + at, mul(o, gate_tanh(c)));
             bf16 *out = gates + (b + r) * row + block * 64;
             store(out, i); store(out + 16, f); store(out + 32, g); store(out + 48, o);
         }
@@ -72,6 +100,13 @@ struct LSTMBackward {
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) acc[r][c] = load(above + size_t(b + r) * N + (block + c) * 16);
+        for (int r = 0; r < R; ++r) {
+            const size_t at = size_t(b + r) * N + block * 16, gate = (b + r) * row + block * 64;
+            soon(gates + gate, C * 128);
+            soon(cell + at, C * 64);
+            soon(cell_before + at, C * 64);
+            soon_written(grads + gate, C * 128);
+        }
         if (!last) accumulate<R, C>(acc, later + size_t(b) * row, row, weight + size_t(block) * 4 * N * 16, 2 * N);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
@@ -80,7 +115,7 @@ struct LSTMBackward {
                 const size_t at = size_t(b + r) * N + (block + c) * 16, gate = (b + r) * row + (block + c) * 64;
                 const __m512 i = load(gates + gate), f = load(gates + gate + 16);
                 const __m512 g = load(gates + gate + 32), o = load(gates + gate + 48);
-                const __m512 t = tanh_(_mm512_loadu_ps(cell + at)), dh = acc[r][c];
+                const __m512 t = gate_tanh(_mm512_loadu_ps(cell + at)), dh = acc[r][c];
                 const __m512 dc = _mm512_fmadd_ps(mul(dh, o), one_minus(mul(t, t)), _mm512_loadu_ps(grad_cell + at));
                 _mm512_storeu_ps(grad_cell + at, mul(dc, f));
                 store(grads + gate, mul(mul(dc, g), mul(i, one_minus(i))));
@@ -95,11 +130,11 @@ struct LSTMBackward {
 
 struct GRUForward {
     int B, N;
-    const bf16 *inputs;   // [B][N/16][3][16]: r, z, n of this step
+    Inputs inputs;        // rows [N/16][3][16]: r, z, n
     const bf16 *before;   // [B][N] hidden before, rounded
     const float *state;   // [B][N] hidden before, exact
     const bf16 *weight;   // packed, K = N
-    const float *bias;    // [N/16][3][16] of the recurrent side
+    const float *bias;    // [N/16][4][16]: r and z of both sides, n of the recurrent side, n of the input side
     bf16 *hidden, *gates, *product;   // gates [B][N/16][3][16]; product [B][N] is W_hn h + b_hn
     float *state_after;
     int block;
@@ -110,17 +145,28 @@ struct GRUForward {
         const size_t row = size_t(3) * N;
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const bf16 *in = inputs + (b + r) * row + block * 48;
-            acc[r][0] = add(load(in), _mm512_loadu_ps(bias + block * 48));
-            acc[r][1] = add(load(in + 16), _mm512_loadu_ps(bias + block * 48 + 16));
-            acc[r][2] = _mm512_loadu_ps(bias + block * 48 + 32);
+            const bf16 *in = inputs[b + r] + block * 48;
+            acc[r][0] = add(load(in), _mm512_loadu_ps(bias + block * 64));
+            acc[r][1] = add(load(in + 16), _mm512_loadu_ps(bias + block * 64 + 16));
+            acc[r][2] = _mm512_loadu_ps(bias + block * 64 + 32);
+        }
+        for (int r = 0; r < R; ++r) {
+            const size_t at = size_t(b + r) * N + block * 16;
+            soon(inputs[b + r] + (block + 1) * 48, 96);
+            soon_written(gates + (b + r) * row + block * 48, 96);
+            soon(state + at, 64);
+            soon_written(state_after + at, 64);
+            soon_written(hidden + at, 32);
+            soon_written(product + at, 32);
         }
         accumulate<R, 3>(acc, before + size_t(b) * N, N, weight + size_t(block) * 3 * N * 16, N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const size_t at = size_t(b + r) * N + block * 16, gate = (b + r) * row + block * 48;
-            const __m512 reset = rounded(sigmoid(acc[r][0])), z = rounded(sigmoid(acc[r][1])), p = rounded(acc[r][2]);
-            const __m512 n = rounded(tanh_(_mm512_fmadd_ps(reset, p, load(inputs + gate + 32))));
+            const __m512 reset = rounded(gate_sigmoid(acc[r][0])), z = rounded(gate_sigmoid(acc[r][1]));
+            const __m512 p = rounded(acc[r][2]);
+            const __m512 input = add(load(inputs[b + r] + block * 48 + 32), _mm512_loadu_ps(bias + block * 64 + 48));
+            const __m512 n = rounded(gate_tanh(_mm512_fmadd_ps(reset, p, input)));
             const __m512 h = _mm512_fmadd_ps(z, _mm512_sub_ps(_mm512_loadu_ps(state + at), n), n);
             _mm512_storeu_ps(state_after + at, h);
             store(hidden + at, h);
@@ -159,6 +205,14 @@ struct GRUBackward {
                 const size_t at = size_t(b + r) * N + (block + c) * 16;
                 acc[r][c] = add(load(above + at), _mm512_loadu_ps(carried + at));
             }
+        for (int r = 0; r < R; ++r) {
+            const size_t at = size_t(b + r) * N + block * 16, gate = (b + r) * row + block * 48;
+            soon(gates + gate, C * 96);
+            soon(state + at, C * 64);
+            soon(product + at, C * 32);
+            soon_written(grads + gate, C * 96);
+            soon_written(recurrent_grads + gate, C * 96);
+        }
         if (!last) accumulate<R, C>(acc, later + size_t(b) * row, row, weight + size_t(block) * 3 * N * 16, 3 * N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
@@ -182,7 +236,9 @@ struct GRUBackward {
 
 struct ElmanForward {
     int B, N;
-    const bf16 *inputs, *before, *weight;   // [B][N], [B][N], packed with K = N
+    Inputs inputs;                  // rows [N]
+    const float *bias;              // [N]
+    const bf16 *before, *weight;    // [B][N], packed with K = N
     bf16 *hidden;
     int block, blocks;
 
@@ -198,12 +254,19 @@ struct ElmanForward {
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) acc[r][c] = load(inputs + size_t(b + r) * N + (block + c) * 16);
+            for (int c = 0; c < C; ++c) {
+                const int at = (block + c) * 16;
+                acc[r][c] = add(load(inputs[b + r] + at), _mm512_loadu_ps(bias + at));
+            }
+        for (int r = 0; r < R; ++r) {
+            soon(inputs[b + r] + (block + C) * 16, C * 32);
+            soon_written(hidden + size_t(b + r) * N + block * 16, C * 32);
+        }
         accumulate<R, C>(acc, before + size_t(b) * N, N, weight + size_t(block) * N * 16, N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) store(hidden + size_t(b + r) * N + (block + c) * 16, tanh_(acc[r][c]));
+            for (int c = 0; c < C; ++c) store(hidden + size_t(b + r) * N + (block + c) * 16, gate_tanh(acc[r][c]));
     }
 };
 
@@ -227,6 +290,11 @@ struct ElmanBackward {
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) acc[r][c] = load(above + size_t(b + r) * N + (block + c) * 16);
+        for (int r = 0; r < R; ++r) {
+            soon(hidden + size_t(b + r) * N + block * 16, C * 32);
+            soon(above + size_t(b + r) * N + (block + C) * 16, C * 32);
+            soon_written(grads + size_t(b + r) * N + block * 16, C * 32);
+        }
         if (!last) accumulate<R, C>(acc, later + size_t(b) * N, N, weight + size_t(block) * N * 16, N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
@@ -268,17 +336,19 @@ void into_state(int from, int to, int B, int N, int K, const bf16 *grads, const 
 
 extern "C" {
 
-// hidden has T + 1 rows, the first one is the state before; cells likewise. The gates take the place of the inputs.
-void lstm_forward(int T, int B, int N, bf16 *inputs, const bf16 *weight, bf16 *hidden, float *cells, int threads) {
-    bf16 *gates = inputs;
+// hidden has T + 1 rows, the first one is the state before; cells likewise. `gates` may be `inputs` where there are no
+// tokens.
+void lstm_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, const float *bias, bf16 *gates,
+                  const bf16 *weight, bf16 *hidden, float *cells, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
         for (int t = 0; t < T; ++t)
             for (int block = 0; block < N / 16; ++block) {
-                LSTMForward job{B, N, inputs + t * step * 4, hidden + t * step, weight, cells + t * step,
-                                hidden + (t + 1) * step, gates + t * step * 4, cells + (t + 1) * step, block};
+                LSTMForward job{B, N, Inputs(inputs, tokens, t, B, size_t(4) * N), bias, hidden + t * step, weight,
+                                cells + t * step, hidden + (t + 1) * step, gates + t * step * 4,
+                                cells + (t + 1) * step, block};
                 in_groups<6>(from, to, job);
             }
     }
@@ -303,19 +373,18 @@ void lstm_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, c
     }
 }
 
-// The gates take the place of the inputs.
-void gru_forward(int T, int B, int N, bf16 *inputs, const bf16 *weight, const float *bias, bf16 *hidden,
-                 float *states, bf16 *products, int threads) {
-    bf16 *gates = inputs;
+// `gates` may be `inputs` where there are no tokens.
+void gru_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, bf16 *gates, const bf16 *weight,
+                 const float *bias, bf16 *hidden, float *states, bf16 *products, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
         for (int t = 0; t < T; ++t)
             for (int block = 0; block < N / 16; ++block) {
-                GRUForward job{B, N, inputs + t * step * 3, hidden + t * step, states + t * step, weight, bias,
-                               hidden + (t + 1) * step, gates + t * step * 3, products + t * step,
-                               states + (t + 1) * step, block};
+                GRUForward job{B, N, Inputs(inputs, tokens, t, B, size_t(3) * N), hidden + t * step,
+                               states + t * step, weight, bias, hidden + (t + 1) * step, gates + t * step * 3,
+                               products + t * step, states + (t + 1) * step, block};
                 in_groups<8>(from, to, job);
             }
     }
@@ -341,7 +410,8 @@ void gru_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, co
     }
 }
 
-void elman_forward(int T, int B, int N, const bf16 *inputs, const bf16 *weight, bf16 *hidden, int threads) {
+void elman_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, const float *bias,
+                   const bf16 *weight, bf16 *hidden, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
@@ -349,8 +419,8 @@ void elman_forward(int T, int B, int N, const bf16 *inputs, const bf16 *weight, 
         for (int t = 0; t < T; ++t)
             for (int block = 0; block < N / 16; block += 4) {
                 const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
-                ElmanForward job{B, N, inputs + t * step, hidden + t * step, weight, hidden + (t + 1) * step, block,
-                                 blocks};
+                ElmanForward job{B, N, Inputs(inputs, tokens, t, B, N), bias, hidden + t * step, weight,
+                                 hidden + (t + 1) * step, block, blocks};
                 in_groups<6>(from, to, job);
             }
     }

@@ -4,7 +4,7 @@ Knows nothing about layers, taps or states.
 
 `Weights` are weight_ih (G*N, D), weight_hh (G*N, N), bias_ih (G*N) and bias_hh (G*N) of one layer, with its G gates
 stacked in the order of torch.nn. In bfloat16 on a CPU (that is, under autocast) the compiled kernels run, where there
-are any and N is a multiple of 16; everywhere else torch's own operators do: cuDNN's on a GPU.
+are any and D and N are multiples of 16; everywhere else torch's own operators do: cuDNN's on a GPU.
 
 `x` is (B, T, D); or, with `tokens_BT`, a table (V, D) whose rows `tokens_BT` are the inputs.
 
@@ -17,15 +17,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.kernels import compiled, native
-from unrolled.kernels.compiled import Inputs, Weights
+from unrolled.kernels.compiled import Weights
 
 
 def elman(
     x: Tensor, h_BN: Float[Tensor, "B N"], weights: Weights, tokens_BT: Int[Tensor, "B T"] | None = None
 ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"]]:
     """Return every h_t = tanh(W x_t + b + U h_(t-1) + c), and the last one."""
-    if _compiled(h_BN):
-        return compiled.elman(Inputs(x, tokens_BT), h_BN, weights)
+    if _compiled(h_BN, weights):
+        return compiled.elman(x, tokens_BT, h_BN, weights)
     x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, last = torch.rnn_tanh(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
@@ -39,8 +39,8 @@ def gru(
     r = sigmoid(W_r x + b_r + U_r h + c_r)      z = sigmoid(W_z x + b_z + U_z h + c_z)
     n = tanh(W_n x + b_n + r * (U_n h + c_n))   h' = (1 - z) * n + z * h
     """
-    if _compiled(h_BN):
-        return compiled.gru(Inputs(x, tokens_BT), h_BN, weights)
+    if _compiled(h_BN, weights):
+        return compiled.gru(x, tokens_BT, h_BN, weights)
     x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, last = torch.gru(x_BTD, h_BN[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return all_BTN, last[0]
@@ -58,8 +58,8 @@ def lstm(
     i, f, o = sigmoid(W x + b + U h + c)   g = tanh(W x + b + U h + c)   cell' = f * cell + i * g
     h' = o * tanh(cell')
     """
-    if _compiled(h_BN):
-        return compiled.lstm(Inputs(x, tokens_BT), h_BN, c_BN, weights)
+    if _compiled(h_BN, weights):
+        return compiled.lstm(x, tokens_BT, h_BN, c_BN, weights)
     x_BTD = x if tokens_BT is None else F.embedding(tokens_BT, x)
     all_BTN, hidden, cell = torch.lstm(
         x_BTD, (h_BN[None], c_BN[None]), list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
@@ -67,6 +67,7 @@ def lstm(
     return all_BTN, hidden[0], cell[0]
 
 
-def _compiled(h_BN: Tensor) -> bool:
-    fits = h_BN.dtype == torch.float32 and h_BN.shape[1] % compiled.BLOCK == 0
+def _compiled(h_BN: Tensor, weights: Weights) -> bool:
+    fits = all(size % compiled.BLOCK == 0 for size in (h_BN.shape[1], weights[0].shape[1]))
+    fits = fits and all(value.dtype == torch.float32 for value in (h_BN, *weights))
     return native.in_bfloat16(h_BN) and fits and native.library() is not None

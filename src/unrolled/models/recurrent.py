@@ -65,6 +65,7 @@ class RecurrentLayer(Layer):
                     tap(name, value_BTN)
         return hidden_BTN, after
 
+    time_major = True
     reads_rows = True
 
     def read_rows(

@@ -29,8 +29,9 @@ Shapes: B batch, T time, V vocabulary, D width, N units.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -199,6 +200,9 @@ class Layer(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Read T >= 1 vectors from `state` on; return as many outputs and the state after them."""
 
+    time_major = False
+    """Whether the kernels want time as the outer axis in memory; shapes and results are the same either way."""
+
     reads_rows = False
     """Whether `read_rows` is faster than looking the rows up."""
 
@@ -207,6 +211,24 @@ class Layer(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Do what `forward` does on the rows `tokens_BT` of a table: what a first layer reads is just that."""
         return self(table_VD[tokens_BT], state, tap)
+
+    def chain(self) -> "Sequence[Operation] | None":
+        """Return one step of `forward` as operations, each reading what the one before it gave (kernels/steps.py).
+
+        Together they remember all that the layer's state holds. None: there are no words for it, and whoever writes
+        calls `forward` for every symbol. A layer that changes what `forward` of its base computes must change this.
+        """
+        return None
+
+
+@runtime_checkable
+class Operation(Protocol):
+    """One operation of a layer's step, made by a kernel that can run it; `states` are the names of what it remembers."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The short names of the layer's state that this operation reads and writes."""
+        ...
 
 
 class LayerConfig(ABC):
@@ -243,6 +265,40 @@ class SequenceModel(nn.Module, ABC):
 
         Returns the logits of the token after each one, and the state after the last.
         """
+
+    def writer(
+        self,
+        state: State,  # noqa: ARG002
+        logits_BV: Float[Tensor, "B V"],  # noqa: ARG002
+        *,
+        bfloat16: bool = False,  # noqa: ARG002
+    ) -> "Writer | None":
+        """Return something that writes on from a state and its logits faster than `forward` called for each symbol.
+
+        It computes what `forward` does, up to rounding: in float32, or with weights in bfloat16. None where there is
+        nothing faster.
+        """
+        return None
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A model that is writing B streams. Not a value: it moves on; the model that made it stays as it was."""
+
+    def write(
+        self,
+        uniforms_BT: Float[Tensor, "B T"],
+        *,
+        temperature: float,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> Int[Tensor, "B T"]:
+        """Draw T symbols for each stream, one by one, and read each; sampling.py says how options and numbers act."""
+        ...
+
+    def place(self) -> tuple[State, Float[Tensor, "B V"]]:
+        """Return the state after the last symbol, and the logits of the next."""
+        ...
 
 
 def detached(state: State) -> State:

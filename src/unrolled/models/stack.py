@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
 from unrolled.kernels import dropout, rms_norm
-from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, under, untouched
+from unrolled.kernels.steps import Operation
+from unrolled.kernels.writing import Branch, CompiledWriter, Frame
+from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, Writer, under, untouched
 
 EMBEDDING_STD = 0.1
 """Small, so that what the layers add counts from the start: 0.021 nats better than 0.5 in 30 seconds (docs/LOG.md)."""
@@ -82,6 +84,8 @@ class Stack(SequenceModel):
                 self._prefixes.append(f"layer{number}.")
                 self._memories.append(tuple(branch.initial_state(1)))
         self._refuse_shared_names()
+        wanting = sum(branch.time_major for layer in layers for branch in layer)
+        self._time_major = 2 * wanting > len(self.branches)
         self.final_norm = nn.Identity() if config.plain else RMSNorm(config.width)
         self.readout = nn.Linear(config.width, vocab_size)
         nn.init.normal_(self.embedding.weight, std=PLAIN_EMBEDDING_STD if config.plain else EMBEDDING_STD)
@@ -117,7 +121,9 @@ class Stack(SequenceModel):
             self._refuse_foreign(state, tokens_BT.shape[0])
         if tokens_BT.shape[1] == 0:
             return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
-        x_BTD = self.embedding(tokens_BT)
+        turned = self._time_major
+        # As values this is embedding(tokens_BT); in memory, time is the outer axis where most layers want it so.
+        x_BTD = self.embedding(tokens_BT.t()).transpose(0, 1) if turned else self.embedding(tokens_BT)
         after: dict[str, Tensor] = {}
         for number, ((prefix, branch, memory), norm) in enumerate(zip(self._parts(), self.norms, strict=True)):
             mine: State = {name: state[prefix + name] for name in memory}
@@ -129,7 +135,22 @@ class Stack(SequenceModel):
             x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
             _refuse_lost(prefix, memory, mine)
             after.update({prefix + name: mine[name] for name in memory})
+        if turned:
+            return self.readout(self.final_norm(x_BTD).transpose(0, 1)).transpose(0, 1), after
         return self.readout(self.final_norm(x_BTD)), after
+
+    def writer(self, state: State, logits_BV: Float[Tensor, "B V"], *, bfloat16: bool = False) -> Writer | None:
+        """Return a compiled writer where every layer has words for its step, and the machine has the kernels."""
+        self._refuse_foreign(state, len(logits_BV))
+        gains = [cast(RMSNorm, norm).gain if not self.config.plain else None for norm in (*self.norms, self.final_norm)]
+        frame = Frame(self.embedding.weight, gains.pop(), self.readout.weight, self.readout.bias)
+        branches: list[Branch] = []
+        for (prefix, branch, memory), gain_D in zip(self._parts(), gains, strict=True):
+            chain = branch.chain()
+            if chain is None or {name for operation in chain for name in operation.states} != set(memory):
+                return None
+            branches.append(Branch(prefix, gain_D, cast(Sequence[Operation], chain)))
+        return CompiledWriter(frame, branches, state, logits_BV, bfloat16=bfloat16) if frame.fits else None
 
     def _refuse_shared_names(self) -> None:
         """Two branches of one layer must not use the same name for a unit or a state: they would share it silently."""

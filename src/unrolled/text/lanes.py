@@ -44,7 +44,9 @@ class Lanes:
         """
         length = len(self.ids)
         starts_B = np.arange(self.lanes) * (length // self.lanes) + position % length
-        where_BT1 = (starts_B[:, None] + np.arange(self.steps + 1)) % length
+        where_BT1 = starts_B[:, None] + np.arange(self.steps + 1)
+        if int(starts_B[-1]) + self.steps >= length:
+            where_BT1 %= length
         # memmap's own indexing costs as much again as the gather
         tokens_BT1 = np.asarray(self.ids)[where_BT1].astype(np.int64)
         return np.ascontiguousarray(tokens_BT1[:, :-1]), np.ascontiguousarray(tokens_BT1[:, 1:])

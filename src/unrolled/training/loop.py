@@ -25,6 +25,7 @@ from unrolled.models.sequence_model import SequenceModel, State, detached
 from unrolled.sampling import SamplingOptions, stream
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.allocator import keep_freed_memory
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
@@ -99,6 +100,7 @@ def train(
     the loss is not finite `MAX_SKIPPED` times in a row; the last checkpoint is then as good as it was.
     """
     config, counters = training.config, training.counters
+    keep_freed_memory()
     lanes = Lanes(training.train_ids, config.lanes, config.unroll)
     clock = _Clock(counters.seconds)
     if counters.looks == 0:
