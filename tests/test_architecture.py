@@ -21,6 +21,7 @@ CONTRACT = "models.sequence_model"
 SHARED = ("models.recurrent", "models.convolution")
 BOTTOM = ("errors", "folders")
 TRAINING = (
+    "training.allocator",
     "training.config",
     "training.evaluation",
     "training.events",
@@ -44,9 +45,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models.config": ("errors", CONTRACT, "models.stack", "models.families"),
     "models": ("models",),
     "sampling": ("errors", "text", CONTRACT),
+    "neurons": ("errors", "text", "sampling", CONTRACT, "neurons"),
+    "neurons.features": ("neurons",),
+    "neurons.feature_files": ("errors", "neurons"),
     "contest": ("errors", "contest"),
     "training.evaluation": ("errors", "text", "sampling", CONTRACT),
     "training.optimizer": ("errors", "training.config"),
+    "training.allocator": (),
     "training.config": ("errors",),
     "training.events": ("training.evaluation",),
     "training.durable": ("errors",),
@@ -54,7 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training.run_folder": ("errors", "training.durable", "training.checkpoint"),
     "training.loop": ("errors", "text", "sampling", CONTRACT, *TRAINING, "training.run_folder"),
     "training.measure": ("", "errors", "text", "kernels", "models", "training.config", "training.loop"),
-    "training.recipe": ("errors", "text", "models", "training.config", "training.measure"),
+    "training.recipe": ("errors", "text", "models", "training.allocator", "training.config", "training.measure"),
     "training": ("", "errors", "text", "contest", "kernels", "models", "sampling", "training"),
     "laboratory": ("errors", "text", "models", "sampling", "training"),
     "benchmarks": ("errors", "text", "models", "training"),

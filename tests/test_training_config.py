@@ -37,6 +37,7 @@ def test_no_steps_have_a_rate_too():
         ("lanes", 0),
         ("unroll", 0),
         ("unroll", 65537),
+        ("forget_every", -1),
         ("rate", -0.1),
         ("rate", float("nan")),
         ("rate", float("inf")),

@@ -31,7 +31,6 @@ def text(length: int, seed: int = 0, dtype: str = "uint8") -> np.ndarray:
 def small(monkeypatch):
     """The same code with every boundary within a short text."""
     monkeypatch.setattr(evaluation, "WARM_UP", 64)
-    monkeypatch.setattr(evaluation, "LANE_CHARACTERS", 150)
     monkeypatch.setattr(evaluation, "BLOCK_CHARACTERS", 100)
 
 
@@ -97,7 +96,7 @@ def test_lanes_are_exact_for_a_bounded_view(name, lanes, small):
 def test_default_lanes_agree_with_one_lane_for_a_long_memory(pattern):
     config = families.ModelConfig(stack=families.StackConfig(width=8), layers=families.parse_layers(pattern))
     torch.manual_seed(0)
-    model, ids = config.build(families.VOCAB).eval(), text(2 * evaluation.LANE_CHARACTERS + 10)
+    model, ids = config.build(families.VOCAB).eval(), text(6 * evaluation.WARM_UP + 10)
     with torch.no_grad():
         model.readout.weight.mul_(40)
     one, two = evaluate(model, ids, CARRIED, lanes=1), evaluate(model, ids, CARRIED)
@@ -109,7 +108,7 @@ def test_default_lanes_agree_with_one_lane_for_a_long_memory(pattern):
 @given(length=st.integers(2, 1500), lanes=st.none() | st.integers(1, 70), reset=st.integers(0, 400))
 def test_every_character_but_the_first_is_scored_once(length, lanes, reset):
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("WARM_UP", 16), ("LANE_CHARACTERS", 40), ("BLOCK_CHARACTERS", 64)):
+        for name, value in (("WARM_UP", 16), ("BLOCK_CHARACTERS", 64)):
             patch.setattr(evaluation, name, value)
         model, ids = Pairs(), text(length)
         found = evaluate(model, ids, Protocol(reset), lanes=lanes)
@@ -123,6 +122,17 @@ def test_a_pass_is_never_larger_than_a_block():
         model = Pairs()
         evaluate(model, text(30_000), protocol, lanes=lanes)
         assert model.largest <= evaluation.BLOCK_CHARACTERS
+
+
+@pytest.mark.parametrize(("length", "lanes", "most"), [(4000, 1, 1.0), (5000, 2, 1.25), (9300, 3, 1.25),
+    (111_540, 10, 1.09), (1_000_000, 31, 1.04), (9_000_000, 64, 1.01)])  # fmt: skip
+def test_warming_up_costs_little(length, lanes, most, monkeypatch):
+    found = []
+    monkeypatch.setattr(evaluation, "_warmed", lambda _, ids, starts: found.append(starts))
+    next(evaluation._carried(Pairs(), np.zeros(length, dtype=np.uint8), None))
+    (starts,) = found
+    assert len(starts) == lanes
+    assert length + (lanes - 1) * evaluation.WARM_UP <= most * length
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])

@@ -42,6 +42,7 @@ def text(length: int, seed: int) -> np.ndarray:
 
 def fresh(name="lstm", *, dropout=0.3, dtype=torch.float32, seed=0, valid=None, **changed) -> Training:
     settings = {"steps": STEPS, "lanes": 3, "unroll": 5, "rate": 0.02, "warm_up": 3, "evaluate_every": 4}
+    settings |= {"forget_every": 17}
     config = TrainingConfig(**(settings | changed))
     model = families.model(name, dropout=dropout, dtype=dtype, seed=seed)
     return Training(model, config, VOCABULARY, text(97, 1), text(31, 2) if valid is None else valid)
@@ -248,7 +249,8 @@ def test_the_validation_part_never_influences_the_weights(valid, unbroken, tmp_p
 @pytest.mark.parametrize("name", ["lstm", "mingru", "transformer", "toy"])
 def test_updates_are_the_naive_ones(name):
     """Truncated backpropagation, clipping, AdamW (Loshchilov and Hutter 2019, algorithm 2) and rates by hand."""
-    training = fresh(name, dropout=0.0, dtype=torch.float64, clip=0.05, weight_decay=0.3, beta2=0.9, steps=9)
+    settings = {"clip": 0.05, "weight_decay": 0.3, "beta2": 0.9, "steps": 9, "forget_every": 0}
+    training = fresh(name, dropout=0.0, dtype=torch.float64, **settings)
     twin = families.model(name, dtype=torch.float64)
     twin.load_state_dict(training.model.state_dict())
     ids, memory, moments = training.train_ids, twin.initial_state(3), {}
@@ -277,6 +279,41 @@ def test_updates_are_the_naive_ones(name):
         torch.testing.assert_close(value, twin.state_dict()[key], rtol=0, atol=UPDATE64, msg=key)
     for key, value in training.state.items():
         torch.testing.assert_close(value, memory[key], rtol=0, atol=UPDATE64, msg=key)
+
+
+def started_from(training, steps):
+    """The memories that the model was handed, step by step, and those that the steps before had left."""
+    handed, left, lanes = [], [], Lanes(training.train_ids, training.config.lanes, training.config.unroll)
+    forward = training.model.forward
+
+    def watched(tokens_BT, state=None, **options):
+        handed.append({name: value.clone() for name, value in state.items()})
+        return forward(tokens_BT, state, **options)
+
+    training.model.forward = watched
+    for _ in range(steps):
+        left.append(training.state)
+        assert update(training, lanes) is None
+    return handed, left
+
+
+@pytest.mark.parametrize("name", sorted(families.PATTERNS))
+def test_a_lane_forgets_as_often_as_asked(name):
+    training = fresh(name, lanes=40, unroll=2, forget_every=8, steps=60, rate=1e-3)
+    blank = training.model.initial_state(40)
+    forgot, steps = 0, 40
+    for before, left in zip(*started_from(training, steps), strict=True):
+        anew = torch.stack([(before[key] == blank[key]).reshape(40, -1).all(1) for key in blank]).all(0)
+        kept = torch.stack([(before[key] == left[key]).reshape(40, -1).all(1) for key in blank]).all(0)
+        assert (anew | kept).all()
+        forgot += int((anew & ~kept).sum())
+    share, chance = forgot / (steps * 40), 2 / 8
+    assert abs(share - chance) < 4 * math.sqrt(chance * (1 - chance) / (steps * 40)) + 1 / steps
+
+
+def test_without_forgetting_the_memory_is_carried_on():
+    for before, left in zip(*started_from(fresh("lstm", forget_every=0), 5), strict=True):
+        assert all(torch.equal(before[key], left[key]) for key in left)
 
 
 def test_no_gradient_flows_through_the_carried_state():

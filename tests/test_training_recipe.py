@@ -44,6 +44,8 @@ def plan(train_chars=1_000_000, valid_chars=50_000, **request):
     [
         ("lanes", 7),
         ("unroll", 33),
+        ("forget_every", 0),
+        ("forget_every", 777),
         ("rate", 0.125),
         ("optimizer", "adamw"),
         ("optimizer", "muon"),
@@ -70,8 +72,9 @@ def test_every_training_field_is_honoured(name, value):
 def test_every_request_field_is_tested_here():
     """A new field of Request must be added to the tests of this file."""
     tested = {"family", "layers", "minutes", "steps", "chars", "params", "width", "plain", "dropout"}
+    tested |= {"precision", "seed", "optimizer", "matrix_rate", "forget_every"}
     tested |= {"lanes", "unroll", "rate", "warm_up", "weight_decay", "beta2", "clip", "evaluate_every", "patience"}
-    assert {field.name for field in fields(Request)} == tested | {"precision", "seed", "optimizer", "matrix_rate"}
+    assert {field.name for field in fields(Request)} == tested
     names = {field.name for field in fields(TrainingConfig)}
     assert names - {field.name for field in fields(Request)} == {"evaluate_chars"}
 

@@ -69,6 +69,8 @@ class TrainArguments:
     "How many places of the text are read side by side."
     unroll: Whole | None = None
     "Characters that gradients flow through (truncated backpropagation)."
+    forget_every: Whole | None = None
+    "Characters after which, on average, a lane forgets all it read and begins anew; 0 never forgets."
     optimizer: Annotated[str | None, Parameter(metavar="NAME")] = None
     "Of the layers' matrices: adamw or muon; everything else is AdamW's."
     rate: Number | None = None

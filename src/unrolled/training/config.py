@@ -18,6 +18,7 @@ class TrainingConfig:
     steps          updates of the weights, T * lanes characters each
     lanes          B parallel lanes of the one stream of text
     unroll         T, the characters that gradients flow through (truncated backpropagation through time)
+    forget_every   characters after which, on average, a lane forgets all it read and begins anew; 0 never forgets
     optimizer      of the layers' matrices: adamw or muon (everything else is AdamW's)
     rate           peak learning rate of AdamW; it rises over `warm_up` steps and then falls linearly to zero
     matrix_rate    peak learning rate of Muon, on the same schedule
@@ -33,6 +34,7 @@ class TrainingConfig:
     steps: int
     lanes: int = 32
     unroll: int = 64
+    forget_every: int = 0
     optimizer: str = "adamw"
     rate: float = 4e-3
     matrix_rate: float = 0.02
@@ -51,6 +53,7 @@ class TrainingConfig:
             "steps": (0, 10**9),
             "lanes": (1, 65536),
             "unroll": (1, 65536),
+            "forget_every": (0, 10**9),
             "rate": (0, 100),
             "matrix_rate": (0, 100),
             "warm_up": (0, 10**9),

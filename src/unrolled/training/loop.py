@@ -181,8 +181,9 @@ def update(training: Training, lanes: Lanes) -> str | None:
     training.model.train()
     device = next(training.model.parameters()).device
     inputs_BT, targets_BT = (torch.from_numpy(ids).to(device) for ids in lanes.batch(counters.position))
+    before = _some_forgotten(training)
     with autocast(training.model, config.precision):
-        logits_BTV, state = training.model(inputs_BT, training.state)
+        logits_BTV, state = training.model(inputs_BT, before)
         loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
     training.model.zero_grad(set_to_none=True)
     loss.backward()
@@ -205,6 +206,25 @@ def update(training: Training, lanes: Lanes) -> str | None:
     counters.loss_sum += value
     counters.loss_count += 1
     return None
+
+
+def _some_forgotten(training: Training) -> State:
+    """Return the lanes' memory, some lanes at random without theirs.
+
+    A text is carried on for ever, so a model would meet the state with which every reading begins only once.
+    """
+    config = training.config
+    assert training.state is not None
+    if not config.forget_every:
+        return training.state
+    forgets_B = torch.rand(config.lanes) < config.unroll / config.forget_every
+    if not forgets_B.any():
+        return training.state
+    blank, which_B = training.model.initial_state(config.lanes), forgets_B.to(next(training.model.parameters()).device)
+    return {
+        name: torch.where(which_B.view(-1, *[1] * (value.dim() - 1)), blank[name], value)
+        for name, value in training.state.items()
+    }
 
 
 def _give_up_when_it_repeats(training: Training, problem: str) -> None:
