@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "neurons.features": ("neurons",),
     "neurons.feature_files": ("errors", "neurons"),
     "contest": ("errors", "contest"),
+    "pages": ("errors",),
     "training.evaluation": ("errors", "text", "sampling", CONTRACT),
     "training.optimizer": ("errors", "training.config"),
     "training.allocator": (),

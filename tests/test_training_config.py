@@ -42,6 +42,8 @@ def test_no_steps_have_a_rate_too():
         ("rate", float("nan")),
         ("rate", float("inf")),
         ("warm_up", -1),
+        ("hold", -0.1),
+        ("hold", 1.1),
         ("weight_decay", -1.0),
         ("weight_decay", float("nan")),
         ("clip", 0.0),

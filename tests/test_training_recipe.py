@@ -52,6 +52,7 @@ def plan(train_chars=1_000_000, valid_chars=50_000, **request):
         ("matrix_rate", 0.5),
         ("warm_up", 0),
         ("warm_up", 11),
+        ("hold", 0.25),
         ("weight_decay", 0.0),
         ("beta2", 0.9),
         ("clip", 0.5),
@@ -72,7 +73,7 @@ def test_every_training_field_is_honoured(name, value):
 def test_every_request_field_is_tested_here():
     """A new field of Request must be added to the tests of this file."""
     tested = {"family", "layers", "minutes", "steps", "chars", "params", "width", "plain", "dropout"}
-    tested |= {"precision", "seed", "optimizer", "matrix_rate", "forget_every"}
+    tested |= {"precision", "seed", "optimizer", "matrix_rate", "forget_every", "hold"}
     tested |= {"lanes", "unroll", "rate", "warm_up", "weight_decay", "beta2", "clip", "evaluate_every", "patience"}
     assert {field.name for field in fields(Request)} == tested
     names = {field.name for field in fields(TrainingConfig)}

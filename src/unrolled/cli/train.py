@@ -79,6 +79,8 @@ class TrainArguments:
     "Peak learning rate of Muon."
     warm_up: Whole | None = None
     "Steps until the rate has risen."
+    hold: Number | None = None
+    "Share of the steps during which the rate stays before it falls to zero."
     weight_decay: Number | None = None
     "AdamW's weight decay, on matrices only."
     beta2: Number | None = None

@@ -20,7 +20,8 @@ class TrainingConfig:
     unroll         T, the characters that gradients flow through (truncated backpropagation through time)
     forget_every   characters after which, on average, a lane forgets all it read and begins anew; 0 never forgets
     optimizer      of the layers' matrices: adamw or muon (everything else is AdamW's)
-    rate           peak learning rate of AdamW; it rises over `warm_up` steps and then falls linearly to zero
+    rate           peak learning rate of AdamW; it rises over `warm_up` steps, stays for the share `hold` of all steps,
+                   and then falls linearly to zero
     matrix_rate    peak learning rate of Muon, on the same schedule
     weight_decay   on matrices only; biases, norms and the embedding are left alone
     beta2, clip    AdamW's second moment and the largest norm of the gradient
@@ -39,6 +40,7 @@ class TrainingConfig:
     rate: float = 4e-3
     matrix_rate: float = 0.02
     warm_up: int = 20
+    hold: float = 0.0
     weight_decay: float = 0.01
     beta2: float = 0.99
     clip: float = 1.0
@@ -57,6 +59,7 @@ class TrainingConfig:
             "rate": (0, 100),
             "matrix_rate": (0, 100),
             "warm_up": (0, 10**9),
+            "hold": (0, 1),
             "weight_decay": (0, 10),
             "beta2": (0, 0.999999),
             "clip": (1e-9, 1e9),
@@ -85,7 +88,9 @@ class TrainingConfig:
     def share_at(self, step: int) -> float:
         """Return the part of the peak rates at which update number `step`, counted from 0, is made."""
         warm = min(1.0, (step + 1) / max(1, self.warm_up))
-        return warm * max(0.0, 1.0 - step / max(1, self.steps))
+        held = self.hold * self.steps
+        left = 1.0 if step < held else (self.steps - step) / max(1.0, self.steps - held)
+        return warm * max(0.0, left)
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of update number `step`, counted from 0."""

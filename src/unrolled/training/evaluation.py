@@ -26,7 +26,6 @@ from unrolled.sampling import UNKNOWN_ID
 from unrolled.text.corpus import Corpus
 
 WARM_UP = 1024
-LANE_CHARACTERS = 3 * WARM_UP
 MAX_LANES = 64
 BLOCK_CHARACTERS = 8192
 """Characters per forward pass, all lanes together."""
@@ -161,7 +160,8 @@ def _until(pieces: Iterator[float], should_stop: Callable[[], bool]) -> Iterator
 
 def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[float]:
     predicted = len(ids) - 1
-    wanted = min(MAX_LANES, predicted // LANE_CHARACTERS) if lanes is None else min(lanes, predicted // WARM_UP)
+    # More lanes are fewer steps one after another, but each is warmed up: the square root balances the two.
+    wanted = min(MAX_LANES, math.isqrt(predicted // WARM_UP)) if lanes is None else min(lanes, predicted // WARM_UP)
     count = max(1, wanted)
     length = -(-predicted // count)
     starts = [lane * length for lane in range(count) if lane * length < predicted]

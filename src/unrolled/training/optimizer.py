@@ -111,7 +111,7 @@ def square_blocks(matrix: Tensor) -> tuple[Tensor, ...]:
 
 
 def orthogonalised(blocks_MRC: Tensor) -> Tensor:
-    """Return each block with its singular values brought near 1 (0.7 to 1.2; tiny ones grow 40-fold), its directions kept."""
+    """Return each block, directions kept, with singular values brought near 1 (0.7 to 1.2; tiny ones grow 40-fold)."""
     a, b, c = NEWTON_SCHULZ
     tall = blocks_MRC.shape[1] > blocks_MRC.shape[2]
     x = blocks_MRC.transpose(1, 2) if tall else blocks_MRC

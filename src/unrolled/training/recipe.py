@@ -55,6 +55,7 @@ class Request:
     rate: float | None = None
     matrix_rate: float | None = None
     warm_up: int | None = None
+    hold: float | None = None
     weight_decay: float | None = None
     beta2: float | None = None
     clip: float | None = None
