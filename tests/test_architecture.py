@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training.recipe": ("errors", "text", "models", "training.allocator", "training.config", "training.measure"),
     "training": ("", "errors", "text", "contest", "kernels", "models", "sampling", "training"),
     "laboratory": ("errors", "text", "models", "sampling", "training"),
-    "benchmarks": ("errors", "text", "models", "training"),
+    "benchmarks": ("errors", "text", "models", "sampling", "training", "benchmarks"),
     "public": ("errors", "text", "models", "sampling", "training", "laboratory"),
     "cli": (
         "",

@@ -131,7 +131,7 @@ def test_doctor(typist, monkeypatch):
 
 def test_bench(typist, monkeypatch):
     row = {"name": "x", "unit": "u", "value": 2.0, "reference": "y", "reference_value": 1.0, "ratio": 2.0}
-    monkeypatch.setattr("unrolled.benchmarks.measure_rows", lambda *_: row)
+    monkeypatch.setattr("unrolled.benchmarks.measure_row", lambda *_: row)
     found = typist.json("bench", "gru")
     assert found and all(one == row for one in found)
     assert "plain PyTorch" in typist.good("bench", "gru", "--rounds", "1")

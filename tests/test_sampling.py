@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 import families
 import reference
 from tolerances import EXACT64
-from unrolled.errors import ConfigError
+from typed import TINY, Typist, book, hurried
+from unrolled import sampling
+from unrolled.cli import run as command_line
+from unrolled.errors import ConfigError, UnrolledError
+from unrolled.kernels import native
 from unrolled.models import Edit, Watch
-from unrolled.sampling import SamplingOptions, distribution, draw, read, stream
+from unrolled.sampling import SamplingOptions, distribution, draw, read, stream, streams, texts, write
+from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
 NAMES = ["lstm", "mingru", "tcn", "transformer", "hybrid", "toy"]
 PROMPT = [1, 4, 2, 9, 3, 3, 7, 1, 5, 6, 8, 10, 2]
@@ -204,3 +209,127 @@ def test_an_empty_prompt_is_refused():
     for start in (lambda: take(1, model, prompt=[]), lambda: read(model, [])):
         with pytest.raises(ConfigError, match="at least one character"):
             start()
+
+
+def slowly(monkeypatch):
+    """Take the compiled kernels away: the model itself is called for every character."""
+    monkeypatch.setattr(native, "library", lambda: None)
+
+
+@pytest.fixture(params=["as it is here", "without compiled kernels"])
+def either_way(request, monkeypatch):
+    if request.param != "as it is here":
+        slowly(monkeypatch)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("name", NAMES)
+def test_many_streams_are_what_their_seeds_write_alone(name):
+    model = families.model(name, dtype=torch.float32)
+    seeds = [3, 1, 4, 1, 5]
+    together = write(model, PROMPT, SamplingOptions(temperature=0.9), seeds=seeds, length=50)
+    assert together.shape == (5, 50) and together.dtype == np.int64
+    alone = [take(50, model, seed=seed, temperature=0.9) for seed in seeds]
+    assert together.tolist() == alone
+    assert alone[1] == alone[3] != alone[0]
+    assert write(model, PROMPT, SamplingOptions(), seeds=seeds, length=0).shape == (5, 0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("seconds", [0.0, 1e-4, 10.0])
+def test_how_much_is_written_at_once_changes_nothing(seconds, precision, monkeypatch):
+    model = families.model("hybrid", dtype=torch.float32)
+    expected = write(model, PROMPT, SamplingOptions(), seeds=[1, 2], length=300, precision=precision)
+    monkeypatch.setattr(sampling, "BLOCK_SECONDS", seconds)
+    assert np.array_equal(
+        write(model, PROMPT, SamplingOptions(), seeds=[1, 2], length=300, precision=precision), expected
+    )
+    found = list(islice(stream(model, PROMPT, SamplingOptions(), seed=2, precision=precision), 300))
+    assert found == expected[1].tolist()
+    blocks = list(islice(streams(model, PROMPT, SamplingOptions(), seeds=[1, 2], precision=precision), 4))
+    found = np.concatenate(blocks, axis=1)
+    assert np.array_equal(found[:, :300], expected[:, : found.shape[1]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fast_way_and_the_slow_way_write_the_same(name, monkeypatch):
+    model = families.model(name, dtype=torch.float32)
+    options = {"temperature": 0.7, "top_k": 7, "top_p": 0.9}
+    fast = take(60, model, **options)
+    slowly(monkeypatch)
+    assert take(60, model, **options) == fast
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_texts_have_as_many_characters_as_asked_for(kind):
+    symbols = ("a", "b", "\x80", "\xc3") if kind == "bytes" else ("a", "b", "é", "–")
+    vocabulary = Vocabulary(kind, (UNKNOWN, *sorted(symbols)))
+    torch.manual_seed(0)
+    model = families.config("gru").build(vocabulary.size).eval()
+    found = texts(model, vocabulary, "ab?", SamplingOptions(), seeds=[1, 2, 3], length=40)
+    assert [len(text) for text in found] == [40] * 3 and len(set(found)) == 3
+    ids = write(model, vocabulary.encode("ab?"), SamplingOptions(), seeds=[1, 2, 3], length=120)
+    decoders = [vocabulary.decoder() for _ in range(3)]
+    whole = ["".join(decoder.feed(i) for i in row) for decoder, row in zip(decoders, ids.tolist(), strict=True)]
+    assert [text[:40] for text in whole] == found
+    assert texts(model, vocabulary, "a", SamplingOptions(), seeds=[1, 2], length=0) == ["", ""]
+    with pytest.raises(ConfigError, match="at least one"):
+        texts(model, vocabulary, "", SamplingOptions(), seeds=[1], length=3)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_no_numbers_are_one_clear_error(bad):
+    model = families.model("lstm", dtype=torch.float32)
+    with torch.no_grad():
+        model.readout.bias[3] = bad
+    with pytest.raises(UnrolledError, match="finite logits"):
+        take(3, model)
+
+
+def test_no_seeds_are_refused():
+    model = families.model("rnn", dtype=torch.float32)
+    with pytest.raises(ConfigError, match="at least one seed"):
+        write(model, PROMPT, SamplingOptions(), seeds=[], length=3)
+    with pytest.raises(ConfigError, match="at least one seed"):
+        next(streams(model, PROMPT, SamplingOptions(), seeds=[]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One small run, made once for this file."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "book.txt").write_text(book())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNROLLED_CACHE", str(folder / "cache"))
+        hurried(patch)
+        assert command_line(["train", str(folder / "book.txt"), *TINY, "--run", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture
+def typist(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    return Typist(capsys)
+
+
+def test_several_texts_are_printed_one_after_another_each_as_its_seed_writes_it(typist):
+    options = ("--prompt", "the", "--length", "30")
+    alone = [typist.good("sample", "run", *options, "--seed", seed) for seed in (7, 8, 9)]
+    together = typist.good("sample", "run", *options, "--seed", "7", "--count", "3")
+    assert together == "".join(f"--- seed {seed}\n{text}" for seed, text in zip((7, 8, 9), alone, strict=True))
+
+
+def test_several_texts_are_a_list_for_scripts(typist):
+    found = typist.json("sample", "run", "--length", "20", "--count", "2", "--temperature", "0.5")
+    assert found["count"] == 2 and found["temperature"] == 0.5 and "text" not in found
+    assert [one["seed"] for one in found["texts"]] == [found["seed"], found["seed"] + 1]
+    for one in found["texts"]:
+        again = typist.json("sample", "run", "--length", "20", "--seed", one["seed"], "--temperature", "0.5")
+        assert again["text"] == one["text"] and len(one["text"]) == 20
+
+
+@pytest.mark.parametrize("words", [("--count", "0"), ("--count", "5000"), ("--count", "2", "--length", "100000000")])
+def test_counts_that_are_refused(words, typist):
+    assert "--count from 1" in typist.bad("sample", "run", *words)

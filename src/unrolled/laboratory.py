@@ -22,6 +22,7 @@ from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
 from unrolled.training.events import Event
 from unrolled.training.experiment import begin, finish, load_weights
+from unrolled.training.loop import autocast
 from unrolled.training.loop import train as training_events
 from unrolled.training.measure import default_device
 from unrolled.training.recipe import Request, make_plan
@@ -68,7 +69,8 @@ class Run:
                 received="one with another vocabulary",
                 remedy="read it with read_corpus(..., vocabulary=run.vocabulary)",
             )
-        return evaluate_part(self.model, corpus, part, Protocol.parse(protocol), lanes=lanes)
+        with autocast(self.model, self.config.training.precision):
+            return evaluate_part(self.model, corpus, part, Protocol.parse(protocol), lanes=lanes)
 
     def read(self, text: str, state: State | None = None, *, tap: Tap = untouched) -> tuple[Tensor, State]:
         """Read a text; return the log-probabilities (T, V) in nats of what follows each character, and the state."""

@@ -4,11 +4,13 @@ Knows nothing about families, training or files: it sees a sequence model throug
 
 One uniform number is drawn per character and looked up in the cumulative distribution, so that two models (or one
 model with and without an edited unit) can be sampled from the same random numbers, and a sample depends on model,
-prompt, options and seed alone.
+prompt, options and seed alone. A model that has a fast writer of its own writes through it; otherwise, or where a tap
+looks on, it is called once per character.
 
-Shapes: T time, V vocabulary.
+Shapes: B streams, T time, V vocabulary.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import ConfigError
-from unrolled.models.sequence_model import SequenceModel, State, Tap, untouched
+from unrolled.errors import ConfigError, UnrolledError
+from unrolled.models.sequence_model import SequenceModel, State, Tap, Writer, rows, untouched
+from unrolled.text.vocabulary import Vocabulary
 
 UNKNOWN_ID = 0
 """The id of the unknown symbol: read, but never written."""
+BLOCK_SECONDS = 0.05
+"""About so long a fast writer writes before it looks up: what it wrote is handed out, and Ctrl-C is heard."""
+MOST_STEPS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +104,123 @@ def stream(
     *,
     seed: int,
     tap: Tap = untouched,
+    precision: str = "float32",
 ) -> Iterator[int]:
     """Read the prompt (at least one symbol), then yield one symbol after another, for ever.
 
-    The model must be in evaluation mode.
+    The model must be in evaluation mode. With the precision `bfloat16` a fast writer may round its weights to it, as
+    training does. Raises UnrolledError when the model's logits are not finite.
     """
+    for block_1T in streams(model, prompt, options, seeds=[seed], tap=tap, precision=precision):
+        yield from block_1T[0].tolist()
+
+
+def write(
+    model: SequenceModel,
+    prompt: Sequence[int] | np.ndarray,
+    options: SamplingOptions,
+    *,
+    seeds: Sequence[int],
+    length: int,
+    precision: str = "float32",
+) -> np.ndarray:
+    """Return what streams with these seeds write after one prompt, (B, length): many together cost little more."""
+    blocks, missing = [np.zeros((len(seeds), 0), dtype=np.int64)], length
+    for block_BT in streams(model, prompt, options, seeds=seeds, precision=precision) if length else ():
+        blocks.append(block_BT[:, :missing])
+        missing -= blocks[-1].shape[1]
+        if missing == 0:
+            break
+    return np.concatenate(blocks, axis=1)
+
+
+def texts(
+    model: SequenceModel,
+    vocabulary: Vocabulary,
+    prompt: str,
+    options: SamplingOptions,
+    *,
+    seeds: Sequence[int],
+    length: int,
+    precision: str = "float32",
+) -> list[str]:
+    """Return what streams with these seeds write after a prompt, `length` characters each.
+
+    Where symbols are bytes, a character may take several. Characters never seen are read as the unknown symbol.
+    """
+    decoders, found = [vocabulary.decoder() for _ in seeds], [""] * len(seeds)
+    blocks = streams(model, vocabulary.encode(prompt), options, seeds=seeds, precision=precision)
+    while min(map(len, found)) < length:
+        for row, (decoder, symbols_T) in enumerate(zip(decoders, next(blocks).tolist(), strict=True)):
+            found[row] += "".join([decoder.feed(symbol) for symbol in symbols_T])
+    return [text[:length] for text in found]
+
+
+def streams(
+    model: SequenceModel,
+    prompt: Sequence[int] | np.ndarray,
+    options: SamplingOptions,
+    *,
+    seeds: Sequence[int],
+    tap: Tap = untouched,
+    precision: str = "float32",
+) -> Iterator[np.ndarray]:
+    """Read the prompt once, then yield what streams with these seeds write, (B, T) at a time, for ever.
+
+    How T is chosen changes nothing. A stream of a fast writer does not depend on the streams beside it; where the
+    model itself is called for each character, matrix products of another size may round differently.
+    """
+    if len(seeds) == 0:
+        raise ConfigError(expected="at least one seed", received="none", remedy="give one for each stream")
     place = read(model, prompt, tap=tap)
-    uniforms = np.random.Generator(np.random.PCG64(seed))
+    device = next(model.parameters()).device
+    state = rows(place.state, torch.zeros(len(seeds), dtype=torch.int64, device=device))
+    logits_BV = np.repeat(place.logits_V[None], len(seeds), axis=0)
+    uniforms = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+    writer = None
+    if tap is untouched:
+        writer = model.writer(state, torch.from_numpy(logits_BV), bfloat16=precision == "bfloat16")
+    if writer is None:
+        yield from _step_by_step(model, state, logits_BV, options, uniforms, tap)
+    else:
+        yield from _in_blocks(writer, options, uniforms)
+
+
+def _in_blocks(
+    writer: Writer, options: SamplingOptions, uniforms: Sequence[np.random.Generator]
+) -> Iterator[np.ndarray]:
+    steps = 8
     while True:
-        symbol = draw(distribution(place.logits_V, options), uniforms.random())
-        yield symbol
-        place = read(model, [symbol], place.state, tap=tap)
+        start = time.perf_counter()
+        uniforms_BT = torch.from_numpy(np.stack([uniform.random(steps) for uniform in uniforms]))
+        written_BT = writer.write(
+            uniforms_BT, temperature=options.temperature, top_k=options.top_k, top_p=options.top_p
+        )
+        pace = steps / (time.perf_counter() - start)
+        yield written_BT.numpy()
+        steps = max(1, min(2 * steps, round(BLOCK_SECONDS * pace), MOST_STEPS))
+
+
+def _step_by_step(
+    model: SequenceModel,
+    state: State,
+    logits_BV: np.ndarray,
+    options: SamplingOptions,
+    uniforms: Sequence[np.random.Generator],
+    tap: Tap,
+) -> Iterator[np.ndarray]:
+    device = next(model.parameters()).device
+    while True:
+        if not np.isfinite(logits_BV).all():
+            raise UnrolledError(
+                expected="finite logits", received="infinity or what is not a number", remedy="use another checkpoint"
+            )
+        symbols = [
+            draw(distribution(logits_V, options), uniform.random())
+            for logits_V, uniform in zip(logits_BV, uniforms, strict=True)
+        ]
+        written_B1 = np.array(symbols, dtype=np.int64)[:, None]
+        yield written_B1
+        with torch.inference_mode():
+            logits_B1V, state = model(torch.from_numpy(written_B1).to(device), state, tap=tap)
+        logits_BV = logits_B1V[:, 0].float().cpu().numpy()

@@ -1,9 +1,11 @@
 """`unrolled sample`: a trained model writes.
 
-Knows nothing about how characters are drawn: it parses, calls and prints as they come.
+Knows nothing about how characters are drawn: it parses, calls and prints, one text as it comes, several when all are
+done.
 """
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 CONTEXT = 16
 """So many characters before one decide how it is shown: long runs of combining marks are cut."""
+MOST_TEXTS = 4096
+MOST_TOGETHER = 10**8
+"""Characters of several texts are held until all are done."""
 
 
 @Parameter(name="*")
@@ -41,6 +46,7 @@ def sample(
     prompt: Annotated[str, Parameter(metavar="TEXT", show_default=False, allow_leading_hyphen=True)] = "",
     length: Whole = 1000,
     draw: DrawArguments = DrawArguments(),
+    count: Whole = 1,
     seed: Whole | None = None,
     raw: Switch = False,
     json: Json = False,
@@ -55,6 +61,8 @@ def sample(
         What the text begins with; the model goes on from there.
     length
         How many characters to write.
+    count
+        How many texts to write, side by side and with seeds one apart: many cost little more than one.
     seed
         The same seed gives the same text (default: a new one each time, shown at the end).
     raw
@@ -64,15 +72,20 @@ def sample(
     """
     if not 0 <= length <= 10**9:
         raise ConfigError(expected="--length from 0 to 1000000000", received=str(length), remedy="change it")
+    if not 1 <= count <= MOST_TEXTS or (count > 1 and count * length > MOST_TOGETHER):
+        raise ConfigError(
+            expected=f"--count from 1 to {MOST_TEXTS}, and at most {MOST_TOGETHER} characters together",
+            received=f"--count {count} --length {length}",
+            remedy="lower one of them",
+        )
     if seed is not None and seed < 0:
         raise ConfigError(expected="--seed of at least 0", received=str(seed), remedy="change it")
     from secrets import randbelow
 
     from unrolled.laboratory import open_run
-    from unrolled.sampling import SamplingOptions
-    from unrolled.text.display import visible
+    from unrolled.sampling import SamplingOptions, texts
 
-    SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
+    options = SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
     opened = open_run(run)
     voice = Voice(as_json=True)
     if prompt and (strangers := opened.vocabulary.unknown(prompt)):
@@ -80,16 +93,26 @@ def sample(
         voice.note(f"the model has never seen {shown}: read as its unknown symbol")
     start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
-    pieces = islice(opened.write(start, seed=chosen, **asdict(draw)), length)
-    if json:
-        found = {"run": str(run), "prompt": start, "text": "".join(pieces), "length": length, "seed": chosen}
-        Voice().result({**found, **asdict(draw)})
+    as_bytes = raw and opened.vocabulary.kind == "bytes"
+    told = {"run": str(run), "prompt": start, "length": length, "seed": chosen, **asdict(draw)}
+    if count > 1:
+        seeds, precision = range(chosen, chosen + count), opened.config.training.precision
+        written = texts(
+            opened.model, opened.vocabulary, start, options, seeds=seeds, length=length, precision=precision
+        )
+        if json:
+            found = [{"seed": one, "text": text} for one, text in zip(seeds, written, strict=True)]
+            Voice().result({**told, "count": count, "texts": found})
+            return 0
+        for one, text in zip(seeds, written, strict=True):
+            _write(f"--- seed {one}\n")
+            _print(prompt, text, raw=raw, as_bytes=as_bytes)
         return 0
-    before = ""
-    for piece in chain([prompt], pieces) if prompt else pieces:
-        _write(piece if raw else visible(piece, after=before), as_bytes=raw and opened.vocabulary.kind == "bytes")
-        before = (before + piece)[-CONTEXT:]
-    _write("\n")
+    characters = islice(chain.from_iterable(opened.write(start, seed=chosen, **asdict(draw))), length)
+    if json:
+        Voice().result({**told, "text": "".join(characters)})
+        return 0
+    _print(prompt, characters, raw=raw, as_bytes=as_bytes)
     if seed is None and voice.console.is_terminal:
         voice.say(f"(seed {chosen})", style="dim")
     return 0
@@ -98,6 +121,17 @@ def sample(
 def opening(vocabulary: "Vocabulary") -> str:
     """Return what a model without a prompt begins after: a new line, where its text had any."""
     return vocabulary.symbols[-1] if vocabulary.unknown("\n") else "\n"
+
+
+def _print(prompt: str, characters: Iterable[str], *, raw: bool, as_bytes: bool) -> None:
+    """Print a prompt and what was written after it, each character as it comes."""
+    from unrolled.text.display import visible
+
+    before = ""
+    for piece in chain([prompt], characters) if prompt else characters:
+        _write(piece if raw else visible(piece, after=before), as_bytes=as_bytes)
+        before = (before + piece)[-CONTEXT:]
+    _write("\n")
 
 
 def _write(piece: str, *, as_bytes: bool = False) -> None:

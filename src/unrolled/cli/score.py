@@ -52,6 +52,7 @@ def score(
     from unrolled.laboratory import open_run
     from unrolled.text.corpus import parse_split
     from unrolled.training.evaluation import Protocol, evaluate_part
+    from unrolled.training.loop import autocast
 
     voice = Voice(as_json=json)
     chosen = Protocol.parse(protocol)
@@ -73,7 +74,8 @@ def score(
         raise TextError(
             expected=f"a {part} part of at least 2 characters", received=f"{size}", remedy="choose another --part"
         )
-    with listening() as interrupts:
+    # The precision that the weights were trained at: nothing else multiplied with them while they were fitted.
+    with listening() as interrupts, autocast(opened.model, opened.config.training.precision):
         result = evaluate_part(opened.model, corpus, part, chosen, lanes=lanes, should_stop=interrupts)
     if json:
         voice.result({**result.to_json(), "part": part, "run": str(run)})

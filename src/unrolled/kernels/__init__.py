@@ -3,21 +3,24 @@
 Knows nothing about layers, taps or states: tensors in, tensors out. Everything is differentiable.
 """
 
-from unrolled.kernels.attention import windowed_attention
+from unrolled.kernels.attention import ROTARY_BASE, rotary_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.dropout import dropout
+from unrolled.kernels.gelu import linear_gelu
 from unrolled.kernels.norm import rms_norm
 from unrolled.kernels.recurrence import Weights, elman, gru, lstm
 from unrolled.kernels.scan import linear_scan
 
 __all__ = [
+    "ROTARY_BASE",
     "Weights",
     "dilated_causal_convolution",
     "dropout",
     "elman",
     "gru",
+    "linear_gelu",
     "linear_scan",
     "lstm",
     "rms_norm",
-    "windowed_attention",
+    "rotary_attention",
 ]

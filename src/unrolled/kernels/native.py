@@ -1,8 +1,8 @@
 """The compiled kernels: built once by the machine's own C++ compiler, and done without where there is none.
 
-Knows nothing about layers or gradients. The C++ files beside it need AVX-512 with BF16 and OpenMP; where the compiler, the
-processor or the operating system lacks anything, `library()` is None, `problem()` says why, and torch's own operators
-are used instead.
+Knows nothing about layers or gradients. The C++ files beside it need AVX-512 with BF16 and OpenMP; where the compiler,
+the processor or the operating system lacks anything, `library()` is None, `problem()` says why, and torch's own
+operators are used instead.
 """
 
 import ctypes

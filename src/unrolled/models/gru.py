@@ -11,15 +11,15 @@ Gates are stacked r, z, n in the weights. Source: Cho et al. 2014, arXiv 1406.10
 Knows nothing about other families. Shapes: B batch, T time, D width, N = D units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.kernels import gru
+from unrolled.kernels import gru, steps
 from unrolled.models.recurrent import RecurrentLayer, show
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,10 @@ class GRU(RecurrentLayer):
         """Return all hidden states and the last state."""
         hidden_BTN, last = gru(x, state["hidden"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": last}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        return (steps.gru(self.weights),)
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
         """Return the state after one step."""

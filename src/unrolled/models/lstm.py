@@ -14,7 +14,7 @@ Source: Hochreiter and Schmidhuber 1997; forget gate: Gers, Schmidhuber and Cumm
 Knows nothing about other families. Shapes: B batch, T time, D width, N = D units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import linear_scan, lstm
+from unrolled.kernels import linear_scan, lstm, steps
 from unrolled.models.recurrent import RecurrentLayer, show
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,10 @@ class LSTM(RecurrentLayer):
         """Return all hidden states and the last state."""
         hidden_BTN, hidden, cell = lstm(x, state["hidden"], state["cell"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": hidden, "cell": cell}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        return (steps.lstm(self.weights),)
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
         """Return the state after one step."""

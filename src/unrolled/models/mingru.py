@@ -14,7 +14,7 @@ term as it was). The state may start anywhere between short and long memory: b_z
 Knows nothing about other families. Shapes: B batch, T time, D width, N = expansion * D units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import linear_scan
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
+from unrolled.kernels import linear_scan, steps
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap, no_memory, untouched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,15 @@ class MinGRU(Layer):
             if tap.watches("hidden"):
                 tap("hidden", hidden_BTN)
         return self.output(hidden_BTN), {"hidden": hidden_BTN[:, -1]}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        weight = torch.cat([self.gate.weight, self.candidate.weight])
+        bias = torch.cat([self.gate.bias, self.candidate.bias])
+        return (
+            steps.scan(weight, bias, negative=self.negative),
+            steps.linear(self.output.weight, self.output.bias),
+        )
 
 
 def _edited_scan(keep_BTN: Tensor, add_BTN: Tensor, hidden_BN: Tensor, tap: Tap) -> Tensor:

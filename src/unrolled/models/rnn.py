@@ -7,15 +7,15 @@ Units: `hidden` (h). State: h. Source: Elman 1990, "Finding structure in time". 
 Knows nothing about other families. Shapes: B batch, T time, D width, N = D units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.kernels import elman
+from unrolled.kernels import elman, steps
 from unrolled.models.recurrent import RecurrentLayer, show
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,10 @@ class RNN(RecurrentLayer):
         """Return all hidden states and the last state."""
         hidden_BTN, last = elman(x, state["hidden"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": last}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        return (steps.elman(self.weights),)
 
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
         """Return the state after one step."""

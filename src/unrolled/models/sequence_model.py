@@ -223,7 +223,7 @@ class Layer(nn.Module, ABC):
 
 @runtime_checkable
 class Operation(Protocol):
-    """One operation of a layer's step, made by a kernel that can run it; `states` are the names of what it remembers."""
+    """One operation of a layer's step, made by a kernel that can run it."""
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -10,16 +10,16 @@ they had weight normalisation, and its residual connection is theirs.
 Knows nothing about other families. Shapes: B batch, T time, D width, K kernel, P = (K-1) d steps of the past.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolled.kernels import dilated_causal_convolution
+from unrolled.kernels import dilated_causal_convolution, steps
 from unrolled.models.convolution import convolution_weight, dilation_of, refuse_bad_reach
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap, no_memory, untouched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +78,13 @@ class TCN(Layer):
         if tap.watches("channel"):
             y_BTD = tap("channel", y_BTD)
         return y_BTD, {"past": past, "inner_past": inner_past}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        reach = {"width": self.width, "kernel": self.kernel, "dilation": self.dilation}
+        return (
+            steps.Past(**reach),
+            steps.linear(self.inner_weight, self.inner_bias, "relu"),
+            steps.Past(**reach, states=("inner_past",)),
+            steps.linear(self.channel_weight, self.channel_bias, "relu"),
+        )

@@ -12,19 +12,16 @@ keys and values, and how many of them are real. Sources: Vaswani et al. 2017; ro
 Knows nothing about other families. Shapes: B batch, T time, D width, H heads, K head width, W window, S = W - 1 + T.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import windowed_attention
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
-
-ROTARY_BASE = 10_000.0
+from unrolled.kernels import ROTARY_BASE, linear_gelu, rotary_attention, steps
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap, no_memory, untouched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,34 +76,36 @@ class Attention(Layer):
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Attend from each step to the window that ends there, all steps in parallel."""
         batch, time, _ = x_BTD.shape
-        past = self.window - 1
-        heads_3BHTK = self.query_key_value(x_BTD).view(batch, time, 3, self.heads, self.head_width)
-        query, new_keys, new_values = heads_3BHTK.permute(2, 0, 3, 1, 4)
-        keys = torch.cat([state["keys"].to(new_keys.dtype), new_keys], dim=2)
-        values = torch.cat([state["values"].to(new_values.dtype), new_values], dim=2)
-        mixed_BHTK = windowed_attention(
-            self._turn(query, past), self._turn(keys, 0), values, state["filled"], self.window
-        )
-        mixed_BTN = mixed_BHTK.transpose(1, 2).reshape(batch, time, -1)
+        heads_BT3HK = self.query_key_value(x_BTD).view(batch, time, 3, self.heads, self.head_width)
+        mixed_BTN = rotary_attention(heads_BT3HK, state["keys"], state["values"], state["filled"])
         if tap.watches("attention"):
             mixed_BTN = tap("attention", mixed_BTN)
         after = {
-            "keys": keys[:, :, time:].to(state["keys"].dtype),
-            "values": values[:, :, time:].to(state["values"].dtype),
-            "filled": (state["filled"] + time).clamp(max=past),
+            "keys": _remembered(state["keys"], heads_BT3HK[:, :, 1].transpose(1, 2)),
+            "values": _remembered(state["values"], heads_BT3HK[:, :, 2].transpose(1, 2)),
+            "filled": (state["filled"] + time).clamp(max=self.window - 1),
         }
         return self.output(mixed_BTN), after
 
-    def _turn(self, heads_BHTK: Tensor, start: int) -> Tensor:
-        """Rotate each pair of numbers (k, k + K/2) by the angle of its position, counted from `start`."""
-        # Positions stay below W + T, so float32 angles are exact enough for every model that is not float64 itself.
-        kind = {"device": heads_BHTK.device, "dtype": torch.promote_types(heads_BHTK.dtype, torch.float32)}
-        positions = torch.arange(start, start + heads_BHTK.shape[2], **kind)
-        frequencies = ROTARY_BASE ** -(torch.arange(0, self.head_width, 2, **kind) / self.head_width)
-        angles = torch.outer(positions, frequencies)
-        cosine, sine = angles.cos().to(heads_BHTK.dtype), angles.sin().to(heads_BHTK.dtype)
-        first, second = heads_BHTK.chunk(2, dim=-1)
-        return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        distances = torch.arange(self.window, dtype=torch.float64)
+        frequencies = ROTARY_BASE ** -(torch.arange(0, self.head_width, 2, dtype=torch.float64) / self.head_width)
+        angles_WK = torch.outer(distances, frequencies)
+        return (
+            steps.linear(self.query_key_value.weight, self.query_key_value.bias),
+            steps.Attend(heads=self.heads, width=self.head_width, window=self.window, angles_WK=angles_WK),
+            steps.linear(self.output.weight, self.output.bias),
+        )
+
+
+def _remembered(past_BHPK: Tensor, new_BHTK: Tensor) -> Tensor:
+    """Return the last P steps of the past and the new ones."""
+    past, time = past_BHPK.shape[2], new_BHTK.shape[2]
+    if time < past:
+        return torch.cat([past_BHPK[:, :, time:], new_BHTK.to(past_BHPK.dtype)], dim=2)
+    # A copy in any case: a view would keep the queries and everything else of these steps.
+    return new_BHTK[:, :, time - past :].to(past_BHPK.dtype, memory_format=torch.contiguous_format, copy=True)
 
 
 class MLP(Layer):
@@ -134,7 +133,14 @@ class MLP(Layer):
         tap: Tap = untouched,
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Transform each step by itself."""
-        hidden_BTN = F.gelu(self.up(x_BTD))
+        hidden_BTN = linear_gelu(x_BTD, self.up.weight, self.up.bias)
         if tap.watches("mlp"):
             hidden_BTN = tap("mlp", hidden_BTN)
         return self.down(hidden_BTN), {}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        return (
+            steps.linear(self.up.weight, self.up.bias, "gelu"),
+            steps.linear(self.down.weight, self.down.bias),
+        )

@@ -11,16 +11,16 @@ from every layer to the output are what the stack's residual stream is.
 Knows nothing about other families. Shapes: B batch, T time, D width, K kernel, P = (K-1) d steps of the past.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unrolled.kernels import dilated_causal_convolution
+from unrolled.kernels import dilated_causal_convolution, steps
 from unrolled.models.convolution import convolution_weight, dilation_of, refuse_bad_reach
-from unrolled.models.sequence_model import Layer, LayerConfig, State, Tap, no_memory, untouched
+from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap, no_memory, untouched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +72,11 @@ class WaveNet(Layer):
         if tap.watches("channel"):
             channel_BTD = tap("channel", channel_BTD)
         return self.output(channel_BTD), {"past": past}
+
+    def chain(self) -> Sequence[Operation]:
+        """Return one step as operations."""
+        return (
+            steps.Past(width=self.width, kernel=self.kernel, dilation=self.dilation),
+            steps.gated(self.weight, self.bias),
+            steps.linear(self.output.weight, self.output.bias),
+        )

@@ -16,7 +16,7 @@ from unrolled.text.corpus import Corpus, check_enough
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
-from unrolled.training.loop import Training
+from unrolled.training.loop import Training, autocast
 from unrolled.training.measure import default_device, environment
 from unrolled.training.recipe import Plan
 from unrolled.training.run_config import RunConfig
@@ -93,8 +93,8 @@ def resume(path: str | Path, read: Callable[[RunConfig, Vocabulary], Corpus]) ->
 def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: False) -> Score | None:
     """Publish the best weights, leave them in the model, and return the score of the validation part's head.
 
-    The score is in float32 and carried, as `unrolled score` would say, over at most `SUMMARY_CHARACTERS`. None without
-    a validation part, or when `should_stop` said so while it was scored.
+    The score is carried and at the precision of training, as `unrolled score` would say, over at most
+    `SUMMARY_CHARACTERS`. None without a validation part, or when `should_stop` said so while it was scored.
     """
     weights = experiment.folder.weights()
     experiment.folder.publish_weights(weights)
@@ -104,7 +104,10 @@ def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: Fal
     if len(corpus.part("valid")) < 2:
         return None
     try:
-        return evaluate_part(model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop)
+        with autocast(model, experiment.training.config.precision):
+            return evaluate_part(
+                model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop
+            )
     except KeyboardInterrupt:
         return None
 
