@@ -45,7 +45,7 @@ def rotary_attention(
         and native.library() is not None
     ):
         past = (past.detach().float().contiguous() for past in (past_keys_BHPK, past_values_BHPK))
-        mixed_BTHK = _RotaryAttention.apply(heads_BT3HK.contiguous(), *past, filled_B.contiguous())
+        mixed_BTHK = _RotaryAttention.apply(heads_BT3HK.contiguous(), *past, filled_B.long().contiguous())
         return mixed_BTHK.flatten(2)
     query, new_keys, new_values = heads_BT3HK.permute(2, 0, 3, 1, 4)
     keys = torch.cat([past_keys_BHPK.to(new_keys.dtype), new_keys], dim=2)
