@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import unrolled.benchmarks
 from tolerances import SPLIT32
-from unrolled.benchmarks import Row, Way, arithmetic, comparing, models, sampling, training, twins
+from unrolled.benchmarks import Row, Way, apart, arithmetic, comparing, models, sampling, training, twins
 from unrolled.benchmarks.models import VOCAB, Size
 from unrolled.models import FAMILIES
 
@@ -42,6 +42,19 @@ def test_every_kind_of_row_runs(name):
     assert result["reference"].startswith(row.reference)
     assert min(result["value"], result["reference_value"]) >= 0
     assert 0 < result["ratio"] < math.inf
+
+
+def test_a_reference_in_a_process_of_its_own():
+    name = "training rnn 2 x 256, 32 x 64"
+    ways = apart.ways_apart(name, training.references)
+    try:
+        assert [way.name for way in ways] == ["float32", "autocast"]
+        rates = [way.rate() for way in ways]
+        assert all(100 < rate < 1e8 for rate in rates)
+    finally:
+        for way in ways:
+            way.close()
+    assert next(row for row in unrolled.benchmarks.rows() if row.name == name).apart is training.references
 
 
 def test_the_rows_are_the_claims():

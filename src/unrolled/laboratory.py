@@ -16,7 +16,7 @@ from torch import Tensor
 from unrolled.errors import ConfigError, UnrolledError, nearest
 from unrolled.models import SequenceModel, State, Tap, parse_layers, untouched
 from unrolled.models.config import family_of
-from unrolled.sampling import SamplingOptions, stream
+from unrolled.sampling import SamplingOptions, stream, texts
 from unrolled.text.corpus import Corpus
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
@@ -46,10 +46,12 @@ class Run:
 
         Characters that the model has never seen are read as the unknown symbol.
         """
-        decoder = self.vocabulary.decoder()
-        for symbol in stream(
-            self.model, self.vocabulary.encode(prompt), SamplingOptions(**options), seed=seed, tap=tap
-        ):
+        decoder, ids, precision = (
+            self.vocabulary.decoder(),
+            self.vocabulary.encode(prompt),
+            self.config.training.precision,
+        )
+        for symbol in stream(self.model, ids, SamplingOptions(**options), seed=seed, tap=tap, precision=precision):
             if piece := decoder.feed(symbol):
                 yield piece
 
@@ -57,6 +59,18 @@ class Run:
         """Return `length` characters that the model writes after `prompt`; options as in `SamplingOptions`."""
         pieces = self.write(prompt, seed=seed, **options)
         return "".join(islice((character for piece in pieces for character in piece), length))
+
+    def samples(self, prompt: str = "\n", length: int = 500, *, seeds: Sequence[int], **options: Any) -> list[str]:
+        """Return what streams with these seeds write after `prompt`, `length` characters each."""
+        return texts(
+            self.model,
+            self.vocabulary,
+            prompt,
+            SamplingOptions(**options),
+            seeds=seeds,
+            length=length,
+            precision=self.config.training.precision,
+        )
 
     def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried", lanes: int | None = None) -> Score:
         """Score a part of a text (`train`, `valid`, `test` or `all`), read with this run's vocabulary.

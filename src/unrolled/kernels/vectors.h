@@ -32,35 +32,9 @@ inline __m512 rounded(__m512 v) {
 
 inline __m512 set1(float v) { return _mm512_set1_ps(v); }
 
-// exp by 2^n * 2^f with a polynomial of degree 6 on [-1/2, 1/2]: relative error below 2e-7.
-inline __m512 exponential(__m512 x) {
-    x = _mm512_min_ps(_mm512_max_ps(x, set1(-87.0f)), set1(87.0f));
-    __m512 t = _mm512_mul_ps(x, set1(1.4426950408889634f));
-    __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 f = _mm512_fnmadd_ps(n, set1(0.693145751953125f), x);
-    f = _mm512_fnmadd_ps(n, set1(1.428606820309417e-6f), f);
-    __m512 p = set1(1.3888889e-3f);
-    p = _mm512_fmadd_ps(p, f, set1(8.3333333e-3f));
-    p = _mm512_fmadd_ps(p, f, set1(4.1666667e-2f));
-    p = _mm512_fmadd_ps(p, f, set1(1.6666667e-1f));
-    p = _mm512_fmadd_ps(p, f, set1(0.5f));
-    p = _mm512_fmadd_ps(p, f, set1(1.0f));
-    p = _mm512_fmadd_ps(p, f, set1(1.0f));
-    return _mm512_scalef_ps(p, n);
-}
-
 inline __m512 reciprocal(__m512 x) {
     __m512 r = _mm512_rcp14_ps(x);
     return _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, set1(2.0f)));
-}
-
-inline __m512 sigmoid(__m512 x) {
-    return reciprocal(_mm512_add_ps(set1(1.0f), exponential(_mm512_sub_ps(_mm512_setzero_ps(), x))));
-}
-
-inline __m512 tanh_(__m512 x) {
-    __m512 s = reciprocal(_mm512_add_ps(set1(1.0f), exponential(_mm512_mul_ps(x, set1(-2.0f)))));
-    return _mm512_fmsub_ps(set1(2.0f), s, set1(1.0f));
 }
 
 // 2^t by a cubic with its value at 0 kept: relative error below 1.1e-4, a twentieth of a bfloat16 rounding step.

@@ -78,7 +78,8 @@ inline void products(__m512 (&acc)[R][C], const float *a, size_t stride, const f
 }
 
 // What a product's 16 sums per gate become; `memory` is where this operation's part begins.
-__attribute__((noinline)) void finish(const Operation &op, const __m512 *sums, int64_t block, float *to, float *memory) {
+__attribute__((noinline)) void finish(const Operation &op, const __m512 *sums, int64_t block, float *to,
+                                      float *memory) {
     to += block * 16;
     memory += block * 16;
     const __m512 x = sums[0];
@@ -108,7 +109,8 @@ __attribute__((noinline)) void finish(const Operation &op, const __m512 *sums, i
             break;
         }
         case LSTM: {
-            const __m512 i = exact::sigmoid(x), f = exact::sigmoid(sums[1]), g = exact::tanh(sums[2]), o = exact::sigmoid(sums[3]);
+            const __m512 i = exact::sigmoid(x), f = exact::sigmoid(sums[1]);
+            const __m512 g = exact::tanh(sums[2]), o = exact::sigmoid(sums[3]);
             const __m512 c = _mm512_fmadd_ps(f, _mm512_loadu_ps(memory + op.units), mul(i, g));
             const __m512 h = mul(o, exact::tanh(c));
             _mm512_storeu_ps(memory + op.units, c);
@@ -160,7 +162,8 @@ struct Tiles {
         }
         const Number *rows = team.rows + b * team.row_stride;
         if (op.inputs)
-            products<R, C>(acc, rows, team.row_stride, static_cast<const Number *>(op.weight) + at * op.inputs, op.inputs);
+            products<R, C>(acc, rows, team.row_stride, static_cast<const Number *>(op.weight) + at * op.inputs,
+                           op.inputs);
         if constexpr (C == 3)   // a GRU: the candidate's two halves meet only after the reset gate
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
@@ -210,7 +213,8 @@ void multiply(const Team<Number> &team, const Operation &op, int member, int siz
     }
 }
 
-// x += what the last branch gave (or x = that, where op.b is 0); to = x / sqrt(mean(x^2) + eps) * gain over op.a numbers.
+// x += what the last branch gave (or x = that, where op.b is 0); to = x / sqrt(mean(x^2) + eps) * gain, where there is a
+// gain; the mean is over op.a numbers.
 inline void norm(const Operation &op, const float *from, float *x, float *to) {
     __m512 squares = _mm512_setzero_ps();
     for (int64_t d = 0; d < op.units; d += 16) {
@@ -226,7 +230,8 @@ inline void norm(const Operation &op, const float *from, float *x, float *to) {
     }
 }
 
-// Remember this input in a ring of (op.a - 1) * op.b + 1 and lay out the op.a that a dilated convolution sees, oldest first.
+// Remember this input in a ring of (op.a - 1) * op.b + 1 and lay out the op.a that a dilated convolution sees, oldest
+// first.
 inline void past(const Operation &op, int64_t step, const float *from, float *to, float *ring) {
     const int64_t length = (op.a - 1) * op.b + 1;
     std::copy(from, from + op.units, ring + step % length * op.units);

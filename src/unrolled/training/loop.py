@@ -307,7 +307,8 @@ def _write(training: Training) -> str:
     vocabulary, was_training = training.vocabulary, training.model.training
     prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
     training.model.eval()
-    ids = stream(training.model, prompt, SamplingOptions(temperature=SAMPLE_TEMPERATURE), seed=training.config.seed)
+    options, config = SamplingOptions(temperature=SAMPLE_TEMPERATURE), training.config
+    ids = stream(training.model, prompt, options, seed=config.seed, precision=config.precision)
     text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
     training.model.train(was_training)
     return text
