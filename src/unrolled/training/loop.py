@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.errors import TrainingError
+from unrolled.errors import TrainingError, UnrolledError
 from unrolled.models.sequence_model import SequenceModel, State, detached
 from unrolled.sampling import SamplingOptions, stream
 from unrolled.text.lanes import Lanes
@@ -309,7 +309,11 @@ def _write(training: Training) -> str:
     training.model.eval()
     options, config = SamplingOptions(temperature=SAMPLE_TEMPERATURE), training.config
     ids = stream(training.model, prompt, options, seed=config.seed, precision=config.precision)
-    text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
+    try:
+        text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
+    except UnrolledError:
+        # Weights that are not finite write nothing; the steps that follow tell it, and nothing of them is kept.
+        text = ""
     training.model.train(was_training)
     return text
 

@@ -27,7 +27,7 @@ FORGET_EVERY = 1000
 LOOKS = 20
 LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
-LOOK_OVERHEAD_SECONDS = 0.35
+LOOK_OVERHEAD_SECONDS = 0.15
 PATIENCE = 6
 
 
@@ -104,14 +104,14 @@ RECIPES: dict[str, tuple[Row, ...]] = {
     "rnn": (Row(1, "rnn*2", 256, 64, 48, 4e-3, 0.02), Row(10, "rnn*3", 384, 64, 48, 3e-3, 0.02)),
     "lstm": (
         Row(1, "lstm*2", 256, 64, 48, 6e-3),
-        Row(3, "lstm*2", 320, 64, 48, 6e-3, 0.03, 0.2),
-        Row(10, "lstm*2", 416, 64, 64, 5e-3, 0.03, 0.2),
+        Row(3, "lstm*2", 320, 64, 48, 6e-3),
+        Row(10, "lstm*2", 416, 64, 64, 5e-3),
         Row(30, "lstm*2", 512, 64, 96, 3e-3, 0.02),
     ),
     "gru": (
         Row(1, "gru*2", 256, 64, 48, 6e-3),
-        Row(3, "gru*2", 320, 64, 48, 6e-3, 0.03, 0.2),
-        Row(10, "gru*2", 416, 64, 64, 5e-3, 0.03, 0.2),
+        Row(3, "gru*2", 320, 64, 48, 6e-3),
+        Row(10, "gru*2", 416, 64, 64, 5e-3),
     ),
     "mingru": (Row(1, "mingru*3", 256, 64, 64, 4e-3, 0.02), Row(10, "mingru*4", 384, 64, 96, 3e-3, 0.02)),
     "tcn": (Row(1, "tcn*5", 192, 64, 64, 3e-3, 0.02), Row(10, "tcn*6", 256, 64, 96, 2e-3, 0.02)),
@@ -123,7 +123,7 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 }
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
-DROPOUTS = ((4.0, 0.0), (8.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
+DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """(times through the training part, dropout): the first row whose number is not exceeded."""
 
 
@@ -231,7 +231,7 @@ def _with_steps(
     looks = LOOKS
     total = None
     if seconds is not None:
-        speed = 2.5 * per_step / seconds
+        speed = 3 * per_step / seconds
         look = min(valid_chars, config.evaluate_chars) / speed + LOOK_OVERHEAD_SECONDS
         looks = max(2, min(LOOKS, int(LOOK_SHARE * steps * seconds / look)))
         if request.steps is None and request.chars is None:
