@@ -2,19 +2,19 @@
 
     python scripts/recipes.py measure manual book.txt --minutes 0.5 1 3 --families lstm gru
     python scripts/recipes.py sweep manual book.txt --minutes 0.5 3 --families lstm --knobs width dropout
+    python scripts/recipes.py collect runs/book-lstm --minutes 20
     python scripts/recipes.py fit
     python scripts/recipes.py table
 
 `measure` trains by the recipes and `sweep` with one knob turned at a time, both through the public API; each appends
-one row per run to docs/results/recipes.json, and goes on where it was interrupted. Only validation parts are looked at.
-`table` prints what the sweeps found. `fit` prints the coefficients of training/expectation.py and how far the fit is
-from each run.
+one row per run to docs/results/recipes.json, and goes on where it was interrupted. `collect` appends rows for runs that
+exist. Only validation parts are looked at. `table` prints what the sweeps found. `fit` prints the coefficients of
+training/expectation.py and how far the fit is from each run.
 """
 
 import argparse
 import itertools
 import json
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import unrolled
-from unrolled.training.expectation import ngram_bits
+from unrolled.training.expectation import ngram_bits, useful_characters
 
 RECORDED = (
     "steps", "lanes", "unroll", "forget_every", "optimizer", "rate", "matrix_rate", "warm_up", "hold", "weight_decay",
@@ -92,12 +92,31 @@ def trained(text: str, base: dict[str, object], changed: dict[str, object]) -> d
     with tempfile.TemporaryDirectory() as scratch:
         run = unrolled.train(corpus, run=Path(scratch) / "run", **request)
         wall = time.perf_counter() - start
-        scores = {name: run.score(corpus, "valid", protocol=name) for name in ("carried", "reset:256")}
+        row = row_of(run, corpus, name, base, changed) | {"wall_seconds": round(wall, 1)}
+    keep(row)
+    return row
+
+
+def collect(paths: list[str], minutes: float) -> None:
+    """Append rows for runs that `unrolled train --minutes` made by its recipe from one text each."""
+    for path in paths:
+        run = unrolled.open_run(path)
+        sources, options = run.config.find_sources(), run.config.options
+        corpus = unrolled.read_corpus(sources, options, vocabulary=run.vocabulary)
+        family = run.config.model.layers[0].family
+        base = {"minutes": minutes, "family": family, "seed": run.config.training.seed}
+        keep(row_of(run, corpus, Path(sources[0]).name, base, {}))
+
+
+def row_of(run: unrolled.Run, corpus: unrolled.Corpus, text: str, base: dict, changed: dict) -> dict:
+    """Return what is kept of a run: how it was trained, and what it reaches on the validation part."""
     config, stack = run.config.training, run.config.model.stack
-    row = {
-        "text": name,
+    scores = {name: run.score(corpus, "valid", protocol=name) for name in ("carried", "reset:256")}
+    return {
+        "text": text,
         **base,
         "changed": changed,
+        "split": list(run.config.options.split),
         "layers": run.config.model.pattern(),
         "width": stack.width,
         "dropout": stack.dropout,
@@ -107,43 +126,43 @@ def trained(text: str, base: dict[str, object], changed: dict[str, object]) -> d
         "ngram_bits": round(ngram_bits(corpus), 4),
         "valid_bits_per_char": round(scores["carried"].bits_per_char, 4),
         "valid_bits_per_char_reset_256": round(scores["reset:256"].bits_per_char, 4),
-        "wall_seconds": round(wall, 1),
     }
+
+
+def keep(row: dict) -> None:
+    """Print a row and append it to the results."""
     print(json.dumps(row), flush=True)
-    RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in [*read(), row]) + "\n]\n")
-    return row
+    RESULTS.write_text("[\n" + ",\n".join(json.dumps(one) for one in [*read(), row]) + "\n]\n")
 
 
 def fit() -> None:
-    """Fit log(bits) to the n-gram's bits, the characters read and the size of the text, with an offset per family."""
-    rows = read()
-    rows = [row for row in rows if not row["changed"]]
+    """Fit log(bits / n-gram's bits) to the characters that count, with an offset per family and the best `PASSES`."""
+    rows = [row for row in read() if not row["changed"]]
     families = sorted({row["family"] for row in rows} - {"lstm"})
-    names = ["constant", "ngram", "read", "text", *families]
-    left = np.array(
-        [
-            [
-                1.0,
-                math.log(row["ngram_bits"]),
-                math.log(row["characters_read"]),
-                math.log(row["train_characters"]),
-                *(float(row["family"] == family) for family in families),
-            ]
-            for row in rows
-        ]
+    right = np.log([row["valid_bits_per_char"] / row["ngram_bits"] for row in rows])
+
+    def left(passes: float) -> np.ndarray:
+        counts = [useful_characters(row["characters_read"], row["train_characters"], passes) for row in rows]
+        offsets = [[float(row["family"] == family) for family in families] for row in rows]
+        return np.column_stack([np.ones(len(rows)), np.log(counts), np.reshape(offsets, (len(rows), -1))])
+
+    def errors(passes: float) -> np.ndarray:
+        return left(passes) @ np.linalg.lstsq(left(passes), right, rcond=None)[0] - right
+
+    best = min((0.5 * step for step in range(1, 81)), key=lambda passes: float((errors(passes) ** 2).sum()))
+    found = np.linalg.lstsq(left(best), right, rcond=None)[0]
+    print(
+        json.dumps({"PASSES": best} | dict(zip(("constant", "read", *families), found.round(4).tolist(), strict=True)))
     )
-    right = np.log([row["valid_bits_per_char"] for row in rows])
-    found = np.linalg.lstsq(left, right, rcond=None)[0]
-    print(json.dumps(dict(zip(names, found.round(4).tolist(), strict=True))))
-    errors = np.exp(left @ found - right) - 1
-    print(f"{len(rows)} runs; fit off by {np.abs(errors).mean():.1%} on average, {np.abs(errors).max():.1%} at most\n")
-    print("| text | family | minutes | model | read | 6-gram | valid | fit |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row, error in zip(rows, errors, strict=True):
+    off = np.exp(errors(best)) - 1
+    print(f"{len(rows)} runs; fit off by {np.abs(off).mean():.1%} on average, {np.abs(off).max():.1%} at most\n")
+    print("| text | family | minutes | model | read | passes | 6-gram | valid | fit |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row, error in zip(rows, off, strict=True):
         print(
             f"| {row['text']} | {row['family']} | {row['minutes']:g} | {row['layers']}, width {row['width']} | "
-            f"{row['characters_read'] / 1e6:.1f} M | {row['ngram_bits']:.3f} | {row['valid_bits_per_char']:.3f} | "
-            f"{error:+.1%} |"
+            f"{row['characters_read'] / 1e6:.1f} M | {row['characters_read'] / row['train_characters']:.1f} | "
+            f"{row['ngram_bits']:.3f} | {row['valid_bits_per_char']:.3f} | {error:+.1%} |"
         )
 
 
@@ -180,7 +199,10 @@ if __name__ == "__main__":
         training.add_argument("--seeds", nargs="+", type=int, default=[1])
         if verb == "sweep":
             training.add_argument("--knobs", nargs="+", choices=list(KNOBS), default=list(KNOBS))
+    collecting = verbs.add_parser("collect")
+    collecting.add_argument("paths", nargs="+", metavar="RUN")
+    collecting.add_argument("--minutes", type=float, required=True)
     verbs.add_parser("fit")
     verbs.add_parser("table")
     given = vars(parser.parse_args())
-    {"measure": measure, "sweep": sweep, "fit": fit, "table": table}[given.pop("verb")](**given)
+    {"measure": measure, "sweep": sweep, "collect": collect, "fit": fit, "table": table}[given.pop("verb")](**given)

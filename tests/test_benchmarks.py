@@ -129,6 +129,20 @@ def test_more_turns_while_there_is_time(monkeypatch):
     assert len(turns) == 3 + 7 + 3 + comparing.MOST_TURNS
 
 
+def test_short_work_is_repeated_to_fill_a_turn(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(comparing.time, "perf_counter", lambda: now[0])
+
+    def turn(_):
+        now[0] += 0.04
+        return 3
+
+    assert Way("", turn).rate() == pytest.approx(3 / 0.04)
+    assert now[0] == pytest.approx(0.16)
+    Way("", turn, prepare=lambda: "fresh").rate()
+    assert now[0] == pytest.approx(0.2)  # what was prepared is used once
+
+
 def test_ways_are_closed_whatever_happens():
     closed = []
 

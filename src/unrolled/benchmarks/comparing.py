@@ -18,6 +18,9 @@ from unrolled.benchmarks.apart import RemoteWay, ways_apart
 WARM_UP_TURNS = 1
 TRIAL_TURNS = 2
 SECONDS_PER_ROW = 4.0
+SHORTEST_TURN = 0.15
+SETTLE_SECONDS = 0.02
+"""Between turns: threads of the side whose turn is over go on spinning for a few milliseconds."""
 MOST_TURNS = 100
 
 
@@ -38,10 +41,12 @@ class Way:
     close: Callable[[], object] = _nothing
 
     def rate(self) -> float:
-        """Take a turn and return how much was done in a second."""
+        """Take a turn and return how much was done in a second; short work is repeated to fill `SHORTEST_TURN`."""
         prepared = self.prepare()
         start = time.perf_counter()
         amount = self.turn(prepared)
+        while self.prepare is _nothing and time.perf_counter() - start < SHORTEST_TURN:
+            amount += self.turn(prepared)
         return amount / (time.perf_counter() - start)
 
 
@@ -82,7 +87,7 @@ def measure_row(row: Row, rounds: int = 5, seconds: float = SECONDS_PER_ROW) -> 
         ours, theirs = _quickest(mine), _quickest(others)
         rates: list[tuple[float, float]] = []
         while len(rates) < rounds or (time.perf_counter() - start < seconds and len(rates) < MOST_TURNS):
-            rates.append((ours.rate(), theirs.rate()))
+            rates.append((_settled_rate(ours), _settled_rate(theirs)))
     finally:
         for way in (*mine, *others):
             way.close()
@@ -97,13 +102,18 @@ def measure_row(row: Row, rounds: int = 5, seconds: float = SECONDS_PER_ROW) -> 
     }
 
 
+def _settled_rate(way: Way | RemoteWay) -> float:
+    time.sleep(SETTLE_SECONDS)
+    return way.rate()
+
+
 def _quickest(ways: Sequence[Way | RemoteWay]) -> Way | RemoteWay:
     """Warm every way up; return the one that does the most in a second."""
     rates = []
     for way in ways:
         for _ in range(WARM_UP_TURNS):
             way.rate()
-        rates.append(max(way.rate() for _ in range(TRIAL_TURNS)))
+        rates.append(max(_settled_rate(way) for _ in range(TRIAL_TURNS)))
     return ways[rates.index(max(rates))]
 
 

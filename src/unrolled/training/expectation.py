@@ -1,7 +1,7 @@
 """The bits per character that a plan may be expected to reach, before it is trained.
 
 Knows nothing about how plans are made. A character n-gram takes a fraction of a second and says how hard a text is; how
-much further a network gets depends on how much it reads and on how much there is to read. The coefficients are a
+much further a network gets depends on how much it reads, and on how often it has read the same. The coefficients are a
 least-squares fit to measured runs: docs/results/recipes.md, made by scripts/recipes.py.
 """
 
@@ -12,8 +12,10 @@ from unrolled.text.corpus import Corpus
 
 TRAIN_CHARACTERS = 1_000_000
 VALID_CHARACTERS = 100_000
-FIT = {"constant": 0.1807, "ngram": 0.9902, "read": -0.0152, "text": -0.001}
-"""log(bits) = constant + ngram * log(n-gram's bits) + read * log(characters read) + text * log(training characters)."""
+PASSES = 8.0
+"""After so many times through a text, reading it again counts half."""
+FIT = {"constant": 1.043, "read": -0.076}
+"""log(bits / n-gram's bits) = constant + read * log(characters that count)."""
 FAMILY = {
     "lstm": 0.0,
     "gru": -0.0038,
@@ -39,10 +41,10 @@ def expected_bits(corpus: Corpus, characters_read: int, family: str) -> float | 
     hardness = ngram_bits(corpus)
     if hardness <= 0:
         return 0.0
-    log_bits = (
-        FIT["constant"]
-        + FIT["ngram"] * math.log(hardness)
-        + FIT["read"] * math.log(characters_read)
-        + FIT["text"] * math.log(len(corpus.part("train")))
-    )
-    return math.exp(log_bits + FAMILY.get(family, 0.0))
+    counting = useful_characters(characters_read, len(corpus.part("train")), PASSES)
+    return hardness * math.exp(FIT["constant"] + FIT["read"] * math.log(counting) + FAMILY.get(family, 0.0))
+
+
+def useful_characters(read: int, text: int, passes: float) -> float:
+    """Return how many of the characters read count: less and less the oftener a text of that size was read."""
+    return read / (1 + read / text / passes)

@@ -1,7 +1,8 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
-Knows nothing about files or terminals. What the rows for up to 3 minutes reach is measured (docs/results/recipes.md),
-and so is the choice of Muon for every family (docs/LOG.md); rows for longer budgets extend them and are not swept yet.
+Knows nothing about files or terminals. What the LSTM's rows reach is measured (docs/results/quality.md), and so are the
+choice of Muon for every family, its weight decay, and forgetting (docs/LOG.md). Rows of ten minutes and more are not
+swept yet, and the other families' rows follow the LSTM's.
 """
 
 import math
