@@ -103,7 +103,7 @@ def collect(paths: list[str], minutes: float) -> None:
         run = unrolled.open_run(path)
         sources, options = run.config.find_sources(), run.config.options
         corpus = unrolled.read_corpus(sources, options, vocabulary=run.vocabulary)
-        family = run.config.model.layers[0].family
+        family = run.config.model.pattern().split()[0].partition("(")[0]
         base = {"minutes": minutes, "family": family, "seed": run.config.training.seed}
         keep(row_of(run, corpus, Path(sources[0]).name, base, {}))
 

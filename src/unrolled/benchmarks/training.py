@@ -112,13 +112,15 @@ def _product(edge: int) -> Way:
 
 
 def _nano_rows(family: str) -> list[Row]:
-    recipe = RECIPES[family][0]
-    shape = f"{len(Size(recipe.layers, recipe.width, 1, 1).config.layers)} x {recipe.width}"
-    same = Size(recipe.layers, recipe.width, NANO.lanes, NANO.unroll)
-    own = Size(recipe.layers, recipe.width, recipe.lanes, recipe.unroll, "muon")
+    """Compare a family of nanoGPT's depth and width at its lanes, and at the recipe's lanes with its optimizer."""
+    recipe, depth = RECIPES[family][0], len(NANO.config.layers)
+    layers = NANO.layers if NANO.layers.startswith(family) else f"{family}*{depth}"
+    same = Size(layers, NANO.width, NANO.lanes, NANO.unroll)
+    own = Size(layers, NANO.width, recipe.lanes, recipe.unroll, "muon")
+    name = f"{family} {depth} x {NANO.width}"
     return [
-        nano_row(same, f"{family} {shape}, {same.lanes} x {same.unroll}", NANO, references),
-        nano_row(own, f"{family} {shape}, {own.lanes} x {own.unroll}, Muon", NANO, references),
+        nano_row(same, f"{name}, {same.lanes} x {same.unroll}", NANO, references),
+        nano_row(own, f"{name}, {own.lanes} x {own.unroll}, Muon", NANO, references),
     ]
 
 
