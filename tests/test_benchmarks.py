@@ -25,6 +25,7 @@ TINY_ROWS = {
     **{f"nano {name}": training.nano_row(Size(f"{name}*2", 16, 2, 8, "muon"), name, TINY_NANO)
        for name in ("transformer", "tcn", "wavenet", "mingru")},
     "scoring": training.scoring_row(TINY, "lstm", 50),
+    "watching": training.watching_row(TINY, "lstm"),
     "stream": sampling.streams_row(Size("lstm*2", 16, 1, 1), 1, "lstm", (3, 2)),
     "streams": sampling.streams_row(Size("lstm*2", 16, 1, 1), 3, "lstm", (3, 2)),
     "context": sampling.context_row(Size("transformer(heads=2,window=8)*2", 16, 1, 8), 3, 2),
@@ -63,6 +64,7 @@ def test_the_rows_are_the_claims():
     assert len(set(names)) == len(names)
     for family in FAMILIES.keys() - {"toy", "guest"}:
         assert any(f"training {family} " in name for name in names), family
+        assert any(f"watching every unit, {family} " in name for name in names), family
     subjects = [row.subject for row in rows]
     assert len(list(itertools.groupby(subjects))) == len(set(subjects))  # a subject's rows stand together
     for word in (
@@ -158,6 +160,7 @@ def test_ways_are_closed_whatever_happens():
 def test_a_real_turn_reports_what_it_did():
     assert [way.turn(way.prepare()) for way in models.training_ways(TINY)] == [16, 16]
     assert [way.turn(way.prepare()) for way in models.scoring_ways(TINY, 50)] == [49, 49]
+    assert [way.turn(way.prepare()) for way in TINY_ROWS["watching"].ours()] == [16, 16]
     for way in TINY_ROWS["streams"].ours():
         written = way.turn(way.prepare())
         assert written >= 9 and written % 3 == 0
@@ -167,6 +170,15 @@ def test_a_real_turn_reports_what_it_did():
     assert not list(cache.iterdir())  # every turn finds a cache that knows nothing
     reading.close()
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_every_unit_is_watched_or_none(watched, monkeypatch):
+    shown, look = [], models._Everything.__call__
+    monkeypatch.setattr(models._Everything, "__call__", lambda tap, *given: shown.append(given[0]) or look(tap, *given))
+    for way in models.reading_ways(TINY, watched=watched):
+        way.turn(way.prepare())
+    assert shown == list(TINY.build().units) * (2 if watched else 0)
 
 
 def pairs(steps=8, lanes=4):

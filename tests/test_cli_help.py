@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from unrolled import __version__
 from unrolled.cli import VERBS, run
 
-NAMES = [verb.action.__name__ for verb in VERBS]
+NAMES = [verb.name for verb in VERBS]
 START_SECONDS = 0.3
 
 

@@ -109,6 +109,33 @@ def test_show_tells_how_it_learned(typist):
     assert found.keys() == {"run", "config", "metrics", "samples"} and found["metrics"][-1]["step"] == 6
 
 
+def test_show_draws_milestones(trained, typist, tmp_path, monkeypatch):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    structure = {"words": 0.03, "quotes": None, "brackets": 1, "line_lengths": 87.4, "copied": 3, "python": None}
+    looks = [{"step": 10 * k, "structure": structure | {"words": 0.03 + 0.011 * k}} for k in range(81)]
+    looks[0]["structure_of_text"] = {"words": 1.0, "brackets": 0.97}
+    looks[40]["structure"] = None
+    (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    for columns in (40, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        out = typist.good("show", tmp_path / "run")
+        words, brackets = (next(line for line in out.splitlines() if name in line) for name in ("words", "brackets"))
+        assert "3 % ▁" in words and "91 %" in words and ("100 %" in words) == (columns == 80)
+        assert set("▁▂▄▅▆█") <= set(words) and "██" in brackets and not set("▁▂▄▅▆") & set(brackets)
+        assert "quotes" not in out and "Python" not in out and len(words) == columns
+    assert typist.json("show", tmp_path / "run")["metrics"] == looks
+
+
+@pytest.mark.parametrize(
+    "structure", [None, "many", 3, {}, {"words": "all"}, {"words": True, "quotes": None, "copied": 10**400}], ids=str
+)
+def test_show_of_a_run_without_milestones(structure, trained, typist, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    looks = [{"step": step} | ({} if structure is None else {"structure": structure}) for step in (0, 6)]
+    (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    assert "milestones" not in typist.good("show", tmp_path / "run")
+
+
 @pytest.mark.parametrize("columns", [40, 72, 80, 200])
 def test_widths(columns, typist, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))

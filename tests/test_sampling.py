@@ -16,8 +16,10 @@ from unrolled import sampling
 from unrolled.cli import run as command_line
 from unrolled.errors import ConfigError, UnrolledError
 from unrolled.kernels import native
+from unrolled.laboratory import open_run
 from unrolled.models import Edit, Watch
-from unrolled.sampling import SamplingOptions, distribution, draw, read, stream, streams, texts, write
+from unrolled.neurons.clamps import Clamps
+from unrolled.sampling import SamplingOptions, distribution, draw, draws, read, stream, streams, texts, write
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
 NAMES = ["lstm", "mingru", "tcn", "transformer", "hybrid", "toy"]
@@ -82,6 +84,26 @@ def test_draw_is_the_inverse_of_the_cumulative_distribution(weights, uniform):
     assert probabilities[found] > 0
     below, upto = probabilities[:found].sum(), probabilities[: found + 1].sum()
     assert below - 1e-12 <= uniform <= upto + 1e-12
+
+
+@quick
+@given(
+    logits=st.lists(st.lists(st.floats(-30, 30, width=32), min_size=9, max_size=9), min_size=1, max_size=6),
+    temperature=st.sampled_from([0.0, 0.05, 0.8, 1.0, 3.0]),
+    top_k=st.none() | st.integers(1, 9),
+    top_p=st.none() | st.floats(0.01, 1.0),
+    seed=st.integers(0, 1000),
+)
+def test_rows_are_drawn_as_each_is_alone(logits, temperature, top_k, top_p, seed):
+    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
+    turned_BV = np.asfortranarray(np.array(logits, dtype=np.float32))
+    kept_BV = turned_BV.copy()
+    uniforms_B = np.random.Generator(np.random.PCG64(seed)).random(len(logits))
+    uniforms_B[0] = (0.0, np.nextafter(1, 0))[seed % 2]
+    found_B = draws(turned_BV, options, uniforms_B)
+    pairs = zip(kept_BV, uniforms_B.tolist(), strict=True)
+    assert found_B.tolist() == [draw(distribution(logits_V, options), uniform) for logits_V, uniform in pairs]
+    assert found_B.dtype == np.int64 and np.array_equal(turned_BV, kept_BV)
 
 
 def test_draw_at_the_edges():
@@ -333,3 +355,55 @@ def test_several_texts_are_a_list_for_scripts(typist):
 @pytest.mark.parametrize("words", [("--count", "0"), ("--count", "5000"), ("--count", "2", "--length", "100000000")])
 def test_counts_that_are_refused(words, typist):
     assert "--count from 1" in typist.bad("sample", "run", *words)
+
+
+HELD = ("--clamp", "layer1.cell[3]=2.5", "--clamp", "layer0.hidden[1]=-1")
+FEW = ("--prompt", "the", "--length", "40", "--seed", "7")
+
+
+def test_a_clamped_text_is_what_the_tap_writes_from_the_same_numbers(typist):
+    opened = open_run("run")
+    tap = Clamps.parse(HELD[1::2], opened.model.units)
+    found = typist.good("sample", "run", *FEW, *HELD)
+    assert found == "the" + opened.sample("the", 40, seed=7, temperature=0.8, tap=tap) + "\n"
+    assert found != typist.good("sample", "run", *FEW)
+    seeds = range(7, 10)
+    together = typist.json("sample", "run", *FEW, *HELD, "--count", "3")
+    assert [one["text"] for one in together["texts"]] == opened.samples(
+        "the", 40, seeds=seeds, temperature=0.8, tap=tap
+    )
+    assert together["clamps"] == [*HELD[1::2]] == typist.json("sample", "run", *FEW, *HELD)["clamps"]
+    assert typist.json("sample", "run", *FEW)["clamps"] == []
+
+
+def test_a_unit_held_at_what_it_is_anyway_leaves_every_text_as_it_is(typist, monkeypatch):
+    """The random numbers are the same with and without a clamp, for one text and for several."""
+    slowly(monkeypatch)
+    opened = open_run("run")
+    with torch.no_grad():  # without a candidate the cell stays 0
+        for weight in opened.model.branches[1].weights:
+            weight[2 * 8 + 3] = 0.0
+    monkeypatch.setattr("unrolled.laboratory.open_run", lambda _: opened)
+    for several in ((), ("--count", "3")):
+        plain = typist.good("sample", "run", *FEW, *several)
+        assert typist.good("sample", "run", *FEW, *several, "--clamp", "layer1.cell[3]=0") == plain
+        assert typist.good("sample", "run", *FEW, *several, "--clamp", "layer1.cell[3]=3") != plain
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("layer1.cel[3]=1", "did you mean 'layer1.cell'?"),
+        ("layer1.cell[8]=1", "an index below 8"),
+        ("layer1.cell[3]=high", "a finite number"),
+        ("layer1.cell[3]", "a unit and a value"),
+    ],
+)
+def test_clamps_that_are_refused(typed, words, typist):
+    assert words in typist.bad("sample", "run", "--clamp", typed)
+    assert words in typist.bad("sample", "run", "--clamp", "layer0.cell[0]=1", "--clamp", typed, "--count", "2")
+
+
+def test_one_unit_is_clamped_once(typist):
+    assert "twice" in typist.bad("sample", "run", *HELD, *HELD[:2])
+    assert "a value after --clamp" in typist.bad("sample", "run", "--clamp")

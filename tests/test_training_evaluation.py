@@ -128,7 +128,7 @@ def test_a_pass_is_never_larger_than_a_block():
     (111_540, 10, 1.09), (1_000_000, 31, 1.04), (9_000_000, 64, 1.01)])  # fmt: skip
 def test_warming_up_costs_little(length, lanes, most, monkeypatch):
     found = []
-    monkeypatch.setattr(evaluation, "_warmed", lambda _, ids, starts: found.append(starts))
+    monkeypatch.setattr(evaluation, "warmed", lambda _, ids, starts: found.append(starts))
     next(evaluation._carried(Pairs(), np.zeros(length, dtype=np.uint8), None))
     (starts,) = found
     assert len(starts) == lanes

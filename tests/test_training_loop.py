@@ -557,5 +557,6 @@ def test_a_passage_is_written_whatever_the_vocabulary(symbols):
     training = fresh()
     training.vocabulary = Vocabulary("characters", symbols)
     training.model = families.config("rnn").build(len(symbols))
-    written = loop._write(training)
-    assert len(written) == 6 and set(written) <= set(symbols[1:])
+    shown, samples = loop._write(training)
+    assert shown == samples[0] and len(samples) == loop.SAMPLES
+    assert all(len(written) == 6 and set(written) <= set(symbols[1:]) for written in samples)

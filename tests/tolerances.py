@@ -85,3 +85,45 @@ WRITER_FLOAT32 = 5e-6
 
 WRITER_BFLOAT16 = 0.04
 """The same with weights in bfloat16. Largest seen: 0.0132 (hybrid, width 80)."""
+
+STATISTIC = 1e-9
+"""Absolute, AUC and rank correlation from sums (and Fourier transforms) against pairs counted one by one and scipy.
+Largest seen: 5e-15."""
+
+STREAMED = 1e-4
+"""Absolute, float64 models whose units are read in warmed-up lanes (and kept in float32) against one reading in order.
+Largest seen: 1.5e-7."""
+
+ABLATION64 = 1e-12
+"""Absolute, nats per character in float64: losses of many variants in one batch against loops one by one, and against
+a machine's formula. Largest seen: 5e-17, of changes of about 0.001."""
+
+CLAMP_RATE = 6.0
+"""Characters per thousand in 40,000 drawn: four standard deviations of the largest rate, 100. Seen: 1.6."""
+
+UNITS_BFLOAT16 = 0.1
+"""Relative to the largest number of a group, units watched under bfloat16 autocast against float64 step by
+step. Largest seen: compiled 0.037 (hybrid), torch 0.048 (lstm)."""
+
+KEPT_FLOAT32 = 2e-6
+"""Cells and states of a compiled kernel against what its own gates give, absolute and relative. Largest
+seen: 1.1e-7."""
+
+KEPT_BFLOAT16 = 0.006
+"""Relative, its hidden units, which are rounded, against what its own gates and cells give. Largest seen: 0.0043; half
+a rounding step is 0.0039."""
+
+INFLUENCE = 0.02
+"""Absolute, the slope of a score at a place against the score with that place four times more in 24,000. Largest seen:
+0.004."""
+
+IMPORTED_LOGITS = 0.2
+"""Absolute, log-probabilities of models whose weights are all of size 1, float32 against rounded to float16 by a page.
+Largest seen: 0.073 (transformer); trained weights are much smaller."""
+
+SCREENED = 0.02
+"""Absolute, scores of the first look (ranks off 16 quantiles) against exact ones. Largest seen: 0.009."""
+
+PAGE_AUC = 0.004
+"""Absolute, a page's AUC of a marked passage, from histograms of 256 bins and shown with three digits, against
+ranks."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from unrolled.errors import ConfigError, UnrolledError, nearest
 from unrolled.models import SequenceModel, State, Tap, parse_layers, untouched
 from unrolled.models.config import family_of
-from unrolled.sampling import SamplingOptions, stream, texts
+from unrolled.sampling import SamplingOptions, decoded, stream, streams
 from unrolled.text.corpus import Corpus
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
@@ -60,17 +60,14 @@ class Run:
         pieces = self.write(prompt, seed=seed, **options)
         return "".join(islice((character for piece in pieces for character in piece), length))
 
-    def samples(self, prompt: str = "\n", length: int = 500, *, seeds: Sequence[int], **options: Any) -> list[str]:
+    def samples(
+        self, prompt: str = "\n", length: int = 500, *, seeds: Sequence[int], tap: Tap = untouched, **options: Any
+    ) -> list[str]:
         """Return what streams with these seeds write after `prompt`, `length` characters each."""
-        return texts(
-            self.model,
-            self.vocabulary,
-            prompt,
-            SamplingOptions(**options),
-            seeds=seeds,
-            length=length,
-            precision=self.config.training.precision,
-        )
+        drawing, precision = SamplingOptions(**options), self.config.training.precision
+        ids = self.vocabulary.encode(prompt)
+        blocks = streams(self.model, ids, drawing, seeds=seeds, tap=tap, precision=precision)
+        return decoded(blocks, self.vocabulary, count=len(seeds), length=length)
 
     def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried", lanes: int | None = None) -> Score:
         """Score a part of a text (`train`, `valid`, `test` or `all`), read with this run's vocabulary.

@@ -75,6 +75,21 @@ def draw(probabilities_V: np.ndarray, uniform: float) -> int:
     return min(index, int(np.flatnonzero(probabilities_V)[-1]))
 
 
+def draws(logits_BV: np.ndarray, options: SamplingOptions, uniforms_B: np.ndarray) -> np.ndarray:
+    """Return the symbols (B,) that `draw` and `distribution` give row by row, all at once where nothing is cut off."""
+    if options.temperature == 0.0 or options.top_k is not None or options.top_p is not None:
+        pairs = zip(logits_BV, uniforms_B.tolist(), strict=True)
+        return np.array([draw(distribution(logits_V, options), uniform) for logits_V, uniform in pairs], dtype=np.int64)
+    logits_BV = logits_BV.astype(np.float64, order="C")  # sums over rows round as those of one row do
+    logits_BV[:, UNKNOWN_ID] = -np.inf
+    weights_BV = np.exp((logits_BV - logits_BV.max(axis=1, keepdims=True)) / options.temperature)
+    probabilities_BV = weights_BV / weights_BV.sum(axis=1, keepdims=True)
+    cumulative_BV = np.cumsum(probabilities_BV, axis=1)
+    found_B = (cumulative_BV <= uniforms_B[:, None] * cumulative_BV[:, -1:]).sum(axis=1)
+    last_B = probabilities_BV.shape[1] - 1 - (probabilities_BV[:, ::-1] > 0).argmax(axis=1)
+    return np.minimum(found_B, last_B)
+
+
 @dataclass(frozen=True, eq=False)
 class Place:
     """A place in a text: what a model remembers there and what it expects next. A value: keep it to come back."""
@@ -125,13 +140,16 @@ def write(
     precision: str = "float32",
 ) -> np.ndarray:
     """Return what streams with these seeds write after one prompt, (B, length): many together cost little more."""
-    blocks, missing = [np.zeros((len(seeds), 0), dtype=np.int64)], length
-    for block_BT in streams(model, prompt, options, seeds=seeds, precision=precision) if length else ():
-        blocks.append(block_BT[:, :missing])
-        missing -= blocks[-1].shape[1]
-        if missing == 0:
-            break
-    return np.concatenate(blocks, axis=1)
+    return gathered(streams(model, prompt, options, seeds=seeds, precision=precision), count=len(seeds), length=length)
+
+
+def gathered(blocks: Iterator[np.ndarray], *, count: int, length: int) -> np.ndarray:
+    """Return the first `length` symbols of each of `count` streams, (count, length), from blocks such as `streams`."""
+    found, missing = [np.zeros((count, 0), dtype=np.int64)], length
+    while missing:
+        found.append(next(blocks)[:, :missing])
+        missing -= found[-1].shape[1]
+    return np.concatenate(found, axis=1)
 
 
 def texts(
@@ -146,10 +164,18 @@ def texts(
 ) -> list[str]:
     """Return what streams with these seeds write after a prompt, `length` characters each.
 
-    Where symbols are bytes, a character may take several. Characters never seen are read as the unknown symbol.
+    Characters never seen are read as the unknown symbol.
     """
-    decoders, found = [vocabulary.decoder() for _ in seeds], [""] * len(seeds)
     blocks = streams(model, vocabulary.encode(prompt), options, seeds=seeds, precision=precision)
+    return decoded(blocks, vocabulary, count=len(seeds), length=length)
+
+
+def decoded(blocks: Iterator[np.ndarray], vocabulary: Vocabulary, *, count: int, length: int) -> list[str]:
+    """Return the first `length` characters of each of `count` streams, from blocks of symbols (B, T) such as `streams`.
+
+    Where symbols are bytes, a character may take several.
+    """
+    decoders, found = [vocabulary.decoder() for _ in range(count)], [""] * count
     while min(map(len, found)) < length:
         for row, (decoder, symbols_T) in enumerate(zip(decoders, next(blocks).tolist(), strict=True)):
             found[row] += "".join([decoder.feed(symbol) for symbol in symbols_T])
@@ -176,6 +202,24 @@ def streams(
     device = next(model.parameters()).device
     state = rows(place.state, torch.zeros(len(seeds), dtype=torch.int64, device=device))
     logits_BV = np.repeat(place.logits_V[None], len(seeds), axis=0)
+    yield from streams_on(model, state, logits_BV, options, seeds=seeds, tap=tap, precision=precision)
+
+
+def streams_on(
+    model: SequenceModel,
+    state: State,
+    logits_BV: np.ndarray,
+    options: SamplingOptions,
+    *,
+    seeds: Sequence[int],
+    tap: Tap = untouched,
+    precision: str = "float32",
+) -> Iterator[np.ndarray]:
+    """Yield what streams with these seeds write on, (B, T) at a time, for ever, each from a place of its own.
+
+    `state` has one row for each seed, and `logits_BV` what each expects next. The same seed twice draws the same
+    uniform numbers twice: so two places, or one place under two edits of `tap`, are compared.
+    """
     uniforms = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     writer = None
     if tap is untouched:
@@ -215,11 +259,7 @@ def _step_by_step(
             raise UnrolledError(
                 expected="finite logits", received="infinity or what is not a number", remedy="use another checkpoint"
             )
-        symbols = [
-            draw(distribution(logits_V, options), uniform.random())
-            for logits_V, uniform in zip(logits_BV, uniforms, strict=True)
-        ]
-        written_B1 = np.array(symbols, dtype=np.int64)[:, None]
+        written_B1 = draws(logits_BV, options, np.array([uniform.random() for uniform in uniforms]))[:, None]
         yield written_B1
         with torch.inference_mode():
             logits_B1V, state = model(torch.from_numpy(written_B1).to(device), state, tap=tap)

@@ -5,11 +5,11 @@ Knows nothing about terminals.
 
 from unrolled.benchmarks.comparing import Result, Row, Way, measure_row
 from unrolled.benchmarks.sampling import sampling_rows, tokenising_rows
-from unrolled.benchmarks.training import scoring_rows, training_rows
+from unrolled.benchmarks.training import scoring_rows, training_rows, watching_rows
 
 __all__ = ["Result", "Row", "Way", "measure_row", "rows"]
 
 
 def rows() -> list[Row]:
     """Return every comparison, subject by subject."""
-    return [*training_rows(), *scoring_rows(), *sampling_rows(), *tokenising_rows()]
+    return [*training_rows(), *scoring_rows(), *watching_rows(), *sampling_rows(), *tokenising_rows()]

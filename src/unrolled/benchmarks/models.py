@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unrolled.benchmarks.comparing import Way
 from unrolled.models import ModelConfig, StackConfig, parse_layers
-from unrolled.models.sequence_model import SequenceModel
+from unrolled.models.sequence_model import SequenceModel, State, Tap, untouched
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 from unrolled.training.allocator import keep_freed_memory
@@ -88,6 +89,41 @@ def scoring_ways(size: Size, characters: int) -> list[Way]:
     """Return scoring so many characters, carried, at every precision."""
     model, ids = size.build(), random_ids(characters)
     return [_scoring_way(model, ids, precision) for precision in PRECISIONS]
+
+
+class _Everything(Tap):
+    """Is shown every unit, and does nothing with it: what is measured is the model's side."""
+
+    def watches(self, name: str) -> bool:  # noqa: ARG002
+        return True
+
+    def edits(self, name: str) -> bool:  # noqa: ARG002
+        return False
+
+    def __call__(self, name: str, value_BTN: Tensor) -> Tensor:  # noqa: ARG002
+        return value_BTN
+
+
+def reading_ways(size: Size, *, watched: bool) -> list[Way]:
+    """Return a forward pass over lanes x steps with carried state, every unit watched or none, at every precision."""
+    model = size.build()
+    ids = torch.from_numpy(random_ids(size.characters)).to(default_device())
+    tap = _Everything() if watched else untouched
+    return [_reading_way(model, ids.view(size.lanes, size.unroll), tap, precision) for precision in PRECISIONS]
+
+
+def _reading_way(model: SequenceModel, tokens_BT: Tensor, tap: Tap, precision: str) -> Way:
+    state: State | None = None
+
+    def read(_: None) -> float:
+        nonlocal state
+        with torch.inference_mode(), autocast(model, precision):
+            logits_BTV, state = model(tokens_BT, state, tap=tap)
+            # Reading one number waits for a GPU, too.
+            logits_BTV[-1, -1, 0].item()
+        return tokens_BT.numel()
+
+    return Way(precision, read)
 
 
 def _scoring_way(model: SequenceModel, ids: np.ndarray, precision: str) -> Way:

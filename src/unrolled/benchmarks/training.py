@@ -1,4 +1,4 @@
-"""The comparisons of training steps: recurrent layers, the share of the product rate, nanoGPT's CPU recipe; and score.
+"""The comparisons of training steps (recurrent layers, products, nanoGPT's CPU recipe), of scoring and of watching.
 
 Knows nothing about how they are measured.
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unrolled.benchmarks.arithmetic import operations_per_step
 from unrolled.benchmarks.comparing import Row, Way
-from unrolled.benchmarks.models import VOCAB, Size, random_ids, scoring_ways, training_ways
+from unrolled.benchmarks.models import VOCAB, Size, random_ids, reading_ways, scoring_ways, training_ways
 from unrolled.benchmarks.twins import NanoGPT, PlainRecurrent, nano_gpt_step, recurrent_step
 from unrolled.text.lanes import Lanes
 from unrolled.training.measure import default_device
@@ -33,6 +33,8 @@ CHARACTERS = "characters/s"
 STEP = "training, lanes x steps"
 NANO_STEP = "training, beside nanoGPT"
 SCORING = "scoring"
+WATCHING = "watching every unit"
+WATCHED = ("rnn", "gru", "lstm", "mingru", "tcn", "wavenet", "transformer")
 
 
 def training_rows() -> list[Row]:
@@ -55,6 +57,11 @@ def scoring_rows() -> list[Row]:
         scoring_row(Size("lstm*2", 256, 32, 64), "lstm 2 x 256", SCORED),
         scoring_row(NANO, "transformer 4 x 128", SCORED),
     ]
+
+
+def watching_rows() -> list[Row]:
+    """Return the comparisons of reading with every unit watched and with none."""
+    return [watching_row(Size(f"{name}*2", 512, 64, 100), f"{name} 2 x 512, 64 x 100") for name in WATCHED]
 
 
 def _recurrent_row(name: str, kind: Recurrent, depth: int, width: int, lanes: int, unroll: int) -> Row:
@@ -148,6 +155,18 @@ def scoring_row(size: Size, name: str, characters: int) -> Row:
         f"its training, {size.lanes} x {size.unroll}",
         lambda: scoring_ways(size, characters),
         lambda: training_ways(size),
+    )
+
+
+def watching_row(size: Size, name: str) -> Row:
+    """Compare a forward pass that shows every unit of every layer with one that shows none."""
+    return Row(
+        WATCHING,
+        f"watching every unit, {name}",
+        CHARACTERS,
+        "the same, unwatched",
+        lambda: reading_ways(size, watched=True),
+        lambda: reading_ways(size, watched=False),
     )
 
 

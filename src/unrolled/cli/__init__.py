@@ -16,7 +16,9 @@ from unrolled.cli.console import Printer, complain, open_streams, silence
 from unrolled.cli.corpora import corpora
 from unrolled.cli.demo import demo
 from unrolled.cli.doctor import doctor
+from unrolled.cli.import_page import import_
 from unrolled.cli.mistakes import explained
+from unrolled.cli.neurons import neurons
 from unrolled.cli.runs import runs, show
 from unrolled.cli.sample import sample
 from unrolled.cli.score import score
@@ -33,6 +35,11 @@ class Verb(NamedTuple):
     action: Callable[..., int]
     usage: str
     examples: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How it is typed: the function's name, without the underscore that a word of Python needs."""
+        return self.action.__name__.rstrip("_")
 
 
 VERBS = (
@@ -58,8 +65,19 @@ VERBS = (
         "RUN [TEXT...] [OPTIONS]",
         ("unrolled score runs/book-lstm", "unrolled score runs/book-lstm other.txt --protocol reset:256 --json"),
     ),
+    Verb(
+        neurons,
+        "RUN [TEXT...] [OPTIONS]",
+        (
+            "unrolled neurons runs/book-lstm",
+            "unrolled neurons runs/book-lstm --page book.html --over-training",
+            'unrolled neurons runs/book-lstm --show "layer1.cell[137]"',
+            "unrolled neurons runs/book-lstm other.txt --features mine.py --json",
+        ),
+    ),
     Verb(runs, "[DIR] [OPTIONS]", ("unrolled runs",)),
     Verb(show, "RUN [OPTIONS]", ("unrolled show runs/book-lstm",)),
+    Verb(import_, "FILE [OPTIONS]", ("unrolled import quotes.html", "unrolled import quotes.html --run runs/quotes")),
     Verb(corpora, "[OPTIONS]", ("unrolled corpora",)),
     Verb(doctor, "[OPTIONS]", ("unrolled doctor --json",)),
     Verb(bench, "[WORD...] [OPTIONS]", ("unrolled bench", "unrolled bench lstm --json")),
@@ -81,7 +99,7 @@ def run(arguments: list[str]) -> int:
     except UnrolledError as error:
         complain(str(error))
     except CycloptsError as error:
-        complain(str(explained(error, [verb.action.__name__ for verb in VERBS])))
+        complain(str(explained(error, [verb.name for verb in VERBS])))
     except KeyboardInterrupt:
         complain("interrupted; nothing was lost that had been written")
         status = 130
@@ -120,8 +138,8 @@ def _app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for place, verb in enumerate(VERBS):
-        usage = f"Usage: unrolled {verb.action.__name__} {verb.usage}"
-        app.command(verb.action, sort_key=place, usage=usage, help_epilogue=_examples(verb.examples))
+        usage = f"Usage: unrolled {verb.name} {verb.usage}"
+        app.command(verb.action, name=verb.name, sort_key=place, usage=usage, help_epilogue=_examples(verb.examples))
     return app
 
 

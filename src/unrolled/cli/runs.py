@@ -15,6 +15,7 @@ from rich.text import Text
 
 from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, curve, duration, legend
 from unrolled.cli.console import Voice
+from unrolled.cli.milestones import milestones
 from unrolled.cli.options import Folder, Json
 from unrolled.text.display import visible, visible_line
 
@@ -80,7 +81,7 @@ def runs(folder: Annotated[Folder, Parameter(show_default=False)] = DEFAULT, /, 
 
 
 def show(run: Folder, /, *, json: Json = False) -> int:
-    """Show how a run learned: its model, its curve, and what it wrote on the way.
+    """Show how a run learned: its model, its curve, its milestones, and what it wrote on the way.
 
     Parameters
     ----------
@@ -109,6 +110,8 @@ def show(run: Folder, /, *, json: Json = False) -> int:
         steps = int(_number(config, "training", "steps", default=looks[-1]["step"]))
         drawn = curve(lines, voice.width - 4, 10, max(1, steps))
         voice.say(Panel(drawn, title=legend(), title_align="left", width=voice.width))
+    if (table := milestones(looks, voice.width)) is not None:
+        voice.say(table)
     for sample in _spread([one for one in samples if isinstance(one.get("text"), str)], 4):
         body = Text(visible(sample["text"]).strip("\n")[:SHOWN])
         title = Text(visible_line(f"step {sample.get('step')}"))

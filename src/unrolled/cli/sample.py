@@ -48,6 +48,7 @@ def sample(
     draw: DrawArguments = DrawArguments(),
     count: Whole = 1,
     seed: Whole | None = None,
+    clamp: Annotated[tuple[str, ...], Parameter(metavar="UNIT=X", negative="", show_default=False)] = (),
     raw: Switch = False,
     json: Json = False,
 ) -> int:
@@ -65,11 +66,54 @@ def sample(
         How many texts to write, side by side and with seeds one apart: many cost little more than one.
     seed
         The same seed gives the same text (default: a new one each time, shown at the end).
+    clamp
+        Hold a unit at a value, such as "layer1.cell[137]=1.0"; may be repeated. Compare with the same seed without it.
     raw
         Print control characters as they are, even if they drive the terminal.
     json
         Print one JSON line instead of the text.
     """
+    _refuse(length, count, seed)
+    from secrets import randbelow
+
+    from unrolled.laboratory import open_run
+    from unrolled.models import untouched
+    from unrolled.neurons.clamps import Clamps
+    from unrolled.sampling import SamplingOptions
+
+    SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
+    opened = open_run(run)
+    tap = Clamps.parse(clamp, opened.model.units) if clamp else untouched
+    voice = Voice(as_json=True)
+    if prompt and (strangers := opened.vocabulary.unknown(prompt)):
+        shown = ", ".join(repr(c) for c in strangers[:8])
+        voice.note(f"the model has never seen {shown}: read as its unknown symbol")
+    start = prompt or opening(opened.vocabulary)
+    chosen = randbelow(2**31) if seed is None else seed
+    as_bytes = raw and opened.vocabulary.kind == "bytes"
+    told = {"run": str(run), "prompt": start, "length": length, "seed": chosen, **asdict(draw), "clamps": list(clamp)}
+    if count > 1:
+        seeds = range(chosen, chosen + count)
+        written = opened.samples(start, length, seeds=seeds, tap=tap, **asdict(draw))
+        if json:
+            found = [{"seed": one, "text": text} for one, text in zip(seeds, written, strict=True)]
+            Voice().result({**told, "count": count, "texts": found})
+            return 0
+        for one, text in zip(seeds, written, strict=True):
+            _write(f"--- seed {one}\n")
+            _print(prompt, text, raw=raw, as_bytes=as_bytes)
+        return 0
+    characters = islice(chain.from_iterable(opened.write(start, seed=chosen, tap=tap, **asdict(draw))), length)
+    if json:
+        Voice().result({**told, "text": "".join(characters)})
+        return 0
+    _print(prompt, characters, raw=raw, as_bytes=as_bytes)
+    if seed is None and voice.console.is_terminal:
+        voice.say(f"(seed {chosen})", style="dim")
+    return 0
+
+
+def _refuse(length: int, count: int, seed: int | None) -> None:
     if not 0 <= length <= 10**9:
         raise ConfigError(expected="--length from 0 to 1000000000", received=str(length), remedy="change it")
     if not 1 <= count <= MOST_TEXTS or (count > 1 and count * length > MOST_TOGETHER):
@@ -80,42 +124,6 @@ def sample(
         )
     if seed is not None and seed < 0:
         raise ConfigError(expected="--seed of at least 0", received=str(seed), remedy="change it")
-    from secrets import randbelow
-
-    from unrolled.laboratory import open_run
-    from unrolled.sampling import SamplingOptions, texts
-
-    options = SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
-    opened = open_run(run)
-    voice = Voice(as_json=True)
-    if prompt and (strangers := opened.vocabulary.unknown(prompt)):
-        shown = ", ".join(repr(c) for c in strangers[:8])
-        voice.note(f"the model has never seen {shown}: read as its unknown symbol")
-    start = prompt or opening(opened.vocabulary)
-    chosen = randbelow(2**31) if seed is None else seed
-    as_bytes = raw and opened.vocabulary.kind == "bytes"
-    told = {"run": str(run), "prompt": start, "length": length, "seed": chosen, **asdict(draw)}
-    if count > 1:
-        seeds, precision = range(chosen, chosen + count), opened.config.training.precision
-        written = texts(
-            opened.model, opened.vocabulary, start, options, seeds=seeds, length=length, precision=precision
-        )
-        if json:
-            found = [{"seed": one, "text": text} for one, text in zip(seeds, written, strict=True)]
-            Voice().result({**told, "count": count, "texts": found})
-            return 0
-        for one, text in zip(seeds, written, strict=True):
-            _write(f"--- seed {one}\n")
-            _print(prompt, text, raw=raw, as_bytes=as_bytes)
-        return 0
-    characters = islice(chain.from_iterable(opened.write(start, seed=chosen, **asdict(draw))), length)
-    if json:
-        Voice().result({**told, "text": "".join(characters)})
-        return 0
-    _print(prompt, characters, raw=raw, as_bytes=as_bytes)
-    if seed is None and voice.console.is_terminal:
-        voice.say(f"(seed {chosen})", style="dim")
-    return 0
 
 
 def opening(vocabulary: "Vocabulary") -> str:

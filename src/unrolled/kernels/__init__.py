@@ -8,7 +8,7 @@ from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.dropout import dropout
 from unrolled.kernels.gelu import linear_gelu
 from unrolled.kernels.norm import rms_norm
-from unrolled.kernels.recurrence import Weights, elman, gru, lstm
+from unrolled.kernels.recurrence import Weights, elman, gru, gru_with_gates, lstm, lstm_with_gates
 from unrolled.kernels.scan import linear_scan
 
 __all__ = [
@@ -18,9 +18,11 @@ __all__ = [
     "dropout",
     "elman",
     "gru",
+    "gru_with_gates",
     "linear_gelu",
     "linear_scan",
     "lstm",
+    "lstm_with_gates",
     "rms_norm",
     "rotary_attention",
 ]

@@ -6,7 +6,8 @@ where the inputs are rows of a small table (a first layer's are: one row per cha
 of the table instead of one per step. Time is the outer axis in memory; inputs that lie so already are not copied.
 
 Weights come and their gradients go as torch.nn has them, gate after gate in float32; the kernels read "blocked" rows,
-[N/16][G][16], in bfloat16 (elementwise.cpp).
+[N/16][G][16], in bfloat16 (elementwise.cpp). The gates of every step are kept for the backward pass, blocked as well;
+where no gradients are wanted they can be had instead, each gate by itself.
 
 Shapes: T time, B batch, D inputs and N units (multiples of 16), G gates, R = G * N blocked rows, V rows of a table.
 """
@@ -44,6 +45,30 @@ def lstm(
     """Return every hidden state (B, T, N) in bfloat16, the last one, and the last cell (B, N) in float32."""
     all_TBN, last_BN, cell_BN = _LSTM.apply(_outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, c_BN, *weights)
     return all_TBN.transpose(0, 1), last_BN, cell_BN
+
+
+def gru_with_gates(
+    x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, weights: Weights
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Return what `gru` does and (r, z, n) as they were used, (B, T, N) each, in bfloat16; without gradients."""
+    hidden, states, _, gates_GTBN, _ = _run_gru(
+        _outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, weights, apart=True
+    )
+    return hidden[1:].transpose(0, 1), states[-1].clone(), gates_GTBN.transpose(1, 2).unbind()
+
+
+def lstm_with_gates(
+    x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, c_BN: Tensor, weights: Weights
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+    """Return what `lstm` does and (i, f, g, o, c) as they were used, (B, T, N) each; without gradients.
+
+    The gates are bfloat16, the cells float32.
+    """
+    hidden, cells, gates_GTBN, _ = _run_lstm(
+        _outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, c_BN, weights, apart=True
+    )
+    kept = (*gates_GTBN.transpose(1, 2).unbind(), cells[1:].transpose(0, 1))
+    return hidden[1:].transpose(0, 1), hidden[-1].to(h_BN.dtype), cells[-1].clone(), kept
 
 
 def _outer_time(x: Tensor, tokens_BT: Tensor | None) -> Tensor:
@@ -118,20 +143,8 @@ class _Elman(torch.autograd.Function):
 class _GRU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        w_ih, w_hh, b_ih, b_hh = weights
-        inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 3), _steps(x, tokens_TB)
-        hidden, states = _states(steps, h_BN, BF16), _states(steps, h_BN, torch.float32)
-        time, batch, units = hidden[1:].shape
-        recurrent = torch.empty_like(hidden[1:])
-        products = inputs.products()
-        both = (b_ih + b_hh)[: 2 * units]
-        bias = _blocked_bias(torch.cat([both, b_hh[2 * units :], b_ih[2 * units :]]), 4)
-        gates = _room_for_gates(products, tokens_TB)
-        call(
-            "gru_forward", time, batch, units, products, tokens_TB, gates, _packed(w_hh, 3), bias, hidden, states,
-            recurrent,
-        )  # fmt: skip
-        ctx.save_for_backward(hidden, states, recurrent, w_hh, x, tokens_TB, inputs.rows_RD, gates)
+        hidden, states, recurrent, gates, rows_RD = _run_gru(x, tokens_TB, h_BN, weights)
+        ctx.save_for_backward(hidden, states, recurrent, weights[1], x, tokens_TB, rows_RD, gates)
         return hidden[1:], states[-1].clone()
 
     @staticmethod
@@ -155,14 +168,8 @@ class _LSTM(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        w_ih, w_hh, b_ih, b_hh = weights
-        inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 4), _steps(x, tokens_TB)
-        hidden, cells = _states(steps, h_BN, BF16), _states(steps, c_BN, torch.float32)
-        time, batch, units = hidden[1:].shape
-        products, bias = inputs.products(), _blocked_bias(b_ih + b_hh, 4)
-        gates = _room_for_gates(products, tokens_TB)
-        call("lstm_forward", time, batch, units, products, tokens_TB, bias, gates, _packed(w_hh, 4), hidden, cells)
-        ctx.save_for_backward(hidden, cells, w_hh, x, tokens_TB, inputs.rows_RD, gates)
+        hidden, cells, gates, rows_RD = _run_lstm(x, tokens_TB, h_BN, c_BN, weights)
+        ctx.save_for_backward(hidden, cells, weights[1], x, tokens_TB, rows_RD, gates)
         return hidden[1:], hidden[-1].to(h_BN.dtype), cells[-1].clone()
 
     @staticmethod
@@ -178,12 +185,51 @@ class _LSTM(torch.autograd.Function):
         return grad_x, None, grad_h, grad_c, grad_ih, grad_hh, bias, bias
 
 
+def _run_gru(
+    x: Tensor, tokens_TB: Tensor, h_BN: Tensor, weights: tuple[Tensor, ...], *, apart: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the hidden states in bfloat16 and in float32 (T + 1, B, N), W_hn h + b_hn, the gates, and W's rows."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 3), _steps(x, tokens_TB)
+    hidden, states = _states(steps, h_BN, BF16), _states(steps, h_BN, torch.float32)
+    time, batch, units = hidden[1:].shape
+    recurrent = torch.empty_like(hidden[1:])
+    products = inputs.products()
+    both = (b_ih + b_hh)[: 2 * units]
+    bias = _blocked_bias(torch.cat([both, b_hh[2 * units :], b_ih[2 * units :]]), 4)
+    gates = _room_for_gates(products, tokens_TB, (3, *hidden[1:].shape) if apart else None)
+    call(
+        "gru_forward", time, batch, units, products, tokens_TB, gates, _packed(w_hh, 3), bias, hidden, states,
+        recurrent, int(apart),
+    )  # fmt: skip
+    return hidden, states, recurrent, gates, inputs.rows_RD
+
+
+def _run_lstm(
+    x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, weights: tuple[Tensor, ...], *, apart: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the hidden states and the cells (T + 1, B, N), the gates, and W's rows."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 4), _steps(x, tokens_TB)
+    hidden, cells = _states(steps, h_BN, BF16), _states(steps, c_BN, torch.float32)
+    time, batch, units = hidden[1:].shape
+    products, bias = inputs.products(), _blocked_bias(b_ih + b_hh, 4)
+    gates = _room_for_gates(products, tokens_TB, (4, *hidden[1:].shape) if apart else None)
+    call(
+        "lstm_forward", time, batch, units, products, tokens_TB, bias, gates, _packed(w_hh, 4), hidden, cells,
+        int(apart),
+    )  # fmt: skip
+    return hidden, cells, gates, inputs.rows_RD
+
+
 def _steps(x: Tensor, tokens_TB: Tensor) -> int:
     return len(tokens_TB) if tokens_TB.numel() else len(x)
 
 
-def _room_for_gates(products: Tensor, tokens_TB: Tensor) -> Tensor:
-    """The gates take the place of the products, unless those are a table's: nobody else reads them."""
+def _room_for_gates(products: Tensor, tokens_TB: Tensor, apart: tuple[int, ...] | None) -> Tensor:
+    """Blocked gates take the place of the products, unless those are a table's: nobody else reads them."""
+    if apart is not None:
+        return torch.empty(apart, dtype=BF16)
     return torch.empty(tokens_TB.numel(), products.shape[1], dtype=BF16) if tokens_TB.numel() else products
 
 

@@ -7,6 +7,8 @@
 // Inputs are products W x of every step; or, where `tokens` [T][B] are given, rows of a table of such products. Biases
 // are added here: a matrix product that adds them first copies them into every row.
 //
+// Where somebody watches, the gates stand apart instead, [G][T][B][N]: nothing has to be sorted afterwards.
+//
 // Shapes: T time, B lanes, N units (a multiple of 16), G gates, K the length of a product's inner axis.
 
 #include "vectors.h"
@@ -26,6 +28,25 @@ struct Inputs {
     const bf16 *operator[](int b) const { return rows + (tokens ? size_t(tokens[b]) : size_t(b)) * length; }
 };
 
+// Where the gates of one step lie: side by side in blocks, for the backward pass; or each in an array of its own.
+template <int G>
+struct Gates {
+    bf16 *first;
+    size_t lane, block, gate;
+
+    Gates(bf16 *all, int t, int T, int B, int N, bool apart)
+        : first(all + size_t(t) * B * N * (apart ? 1 : G)), lane(size_t(apart ? 1 : G) * N),
+          block(apart ? 16 : G * 16), gate(apart ? size_t(T) * B * N : 16) {}
+
+    bf16 *at(int row, int column) const { return first + row * lane + column * block; }
+
+    void soon(int row, int column) const {
+        if (gate == 16) soon_written(at(row, column), G * 32);
+        else
+            for (int g = 0; g < G; ++g) soon_written(at(row, column) + g * gate, 32);
+    }
+};
+
 // ---- LSTM ------------------------------------------------------------------------------------------------------
 
 struct LSTMForward {
@@ -35,14 +56,14 @@ struct LSTMForward {
     const bf16 *before;   // [B][N] hidden before this step
     const bf16 *weight;   // packed, K = N
     const float *cell_before;
-    bf16 *hidden, *gates;
+    bf16 *hidden;
+    Gates<4> gates;       // i, f, g, o
     float *cell;
     int block;
 
     template <int R>
     void run(int b) {
         __m512 acc[R][4];
-        const size_t row = size_t(4) * N;
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -53,7 +74,7 @@ struct LSTMForward {
         for (int r = 0; r < R; ++r) {
             const size_t at = size_t(b + r) * N + block * 16;
             soon(inputs[b + r] + (block + 1) * 64, 128);
-            soon_written(gates + (b + r) * row + block * 64, 128);
+            gates.soon(b + r, block);
             soon(cell_before + at, 64);
             soon_written(cell + at, 64);
             soon_written(hidden + at, 32);
@@ -67,8 +88,9 @@ struct LSTMForward {
             const __m512 c = _mm512_fmadd_ps(f, _mm512_loadu_ps(cell_before + at), mul(i, g));
             _mm512_storeu_ps(cell + at, c);
             store(hidden + at, mul(o, gate_tanh(c)));
-            bf16 *out = gates + (b + r) * row + block * 64;
-            store(out, i); store(out + 16, f); store(out + 32, g); store(out + 48, o);
+            bf16 *out = gates.at(b + r, block);
+            store(out, i); store(out + gates.gate, f);
+            store(out + 2 * gates.gate, g); store(out + 3 * gates.gate, o);
         }
     }
 };
@@ -135,14 +157,15 @@ struct GRUForward {
     const float *state;   // [B][N] hidden before, exact
     const bf16 *weight;   // packed, K = N
     const float *bias;    // [N/16][4][16]: r and z of both sides, n of the recurrent side, n of the input side
-    bf16 *hidden, *gates, *product;   // gates [B][N/16][3][16]; product [B][N] is W_hn h + b_hn
+    bf16 *hidden;
+    Gates<3> gates;       // r, z, n
+    bf16 *product;        // [B][N] is W_hn h + b_hn
     float *state_after;
     int block;
 
     template <int R>
     void run(int b) {
         __m512 acc[R][3];
-        const size_t row = size_t(3) * N;
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const bf16 *in = inputs[b + r] + block * 48;
@@ -153,7 +176,7 @@ struct GRUForward {
         for (int r = 0; r < R; ++r) {
             const size_t at = size_t(b + r) * N + block * 16;
             soon(inputs[b + r] + (block + 1) * 48, 96);
-            soon_written(gates + (b + r) * row + block * 48, 96);
+            gates.soon(b + r, block);
             soon(state + at, 64);
             soon_written(state_after + at, 64);
             soon_written(hidden + at, 32);
@@ -162,7 +185,7 @@ struct GRUForward {
         accumulate<R, 3>(acc, before + size_t(b) * N, N, weight + size_t(block) * 3 * N * 16, N / 2);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const size_t at = size_t(b + r) * N + block * 16, gate = (b + r) * row + block * 48;
+            const size_t at = size_t(b + r) * N + block * 16;
             const __m512 reset = rounded(gate_sigmoid(acc[r][0])), z = rounded(gate_sigmoid(acc[r][1]));
             const __m512 p = rounded(acc[r][2]);
             const __m512 input = add(load(inputs[b + r] + block * 48 + 32), _mm512_loadu_ps(bias + block * 64 + 48));
@@ -171,7 +194,8 @@ struct GRUForward {
             _mm512_storeu_ps(state_after + at, h);
             store(hidden + at, h);
             store(product + at, p);
-            store(gates + gate, reset); store(gates + gate + 16, z); store(gates + gate + 32, n);
+            bf16 *out = gates.at(b + r, block);
+            store(out, reset); store(out + gates.gate, z); store(out + 2 * gates.gate, n);
         }
     }
 };
@@ -337,9 +361,9 @@ void into_state(int from, int to, int B, int N, int K, const bf16 *grads, const 
 extern "C" {
 
 // hidden has T + 1 rows, the first one is the state before; cells likewise. `gates` may be `inputs` where there are no
-// tokens.
+// tokens and the gates do not stand apart.
 void lstm_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, const float *bias, bf16 *gates,
-                  const bf16 *weight, bf16 *hidden, float *cells, int threads) {
+                  const bf16 *weight, bf16 *hidden, float *cells, int apart, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
@@ -347,7 +371,7 @@ void lstm_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens
         for (int t = 0; t < T; ++t)
             for (int block = 0; block < N / 16; ++block) {
                 LSTMForward job{B, N, Inputs(inputs, tokens, t, B, size_t(4) * N), bias, hidden + t * step, weight,
-                                cells + t * step, hidden + (t + 1) * step, gates + t * step * 4,
+                                cells + t * step, hidden + (t + 1) * step, Gates<4>(gates, t, T, B, N, apart),
                                 cells + (t + 1) * step, block};
                 in_groups<6>(from, to, job);
             }
@@ -373,9 +397,9 @@ void lstm_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, c
     }
 }
 
-// `gates` may be `inputs` where there are no tokens.
+// `gates` may be `inputs` where there are no tokens and the gates do not stand apart.
 void gru_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, bf16 *gates, const bf16 *weight,
-                 const float *bias, bf16 *hidden, float *states, bf16 *products, int threads) {
+                 const float *bias, bf16 *hidden, float *states, bf16 *products, int apart, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
@@ -383,8 +407,8 @@ void gru_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens,
         for (int t = 0; t < T; ++t)
             for (int block = 0; block < N / 16; ++block) {
                 GRUForward job{B, N, Inputs(inputs, tokens, t, B, size_t(3) * N), hidden + t * step,
-                               states + t * step, weight, bias, hidden + (t + 1) * step, gates + t * step * 3,
-                               products + t * step, states + (t + 1) * step, block};
+                               states + t * step, weight, bias, hidden + (t + 1) * step,
+                               Gates<3>(gates, t, T, B, N, apart), products + t * step, states + (t + 1) * step, block};
                 in_groups<8>(from, to, job);
             }
     }

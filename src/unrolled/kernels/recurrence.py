@@ -6,6 +6,9 @@ Knows nothing about layers, taps or states.
 stacked in the order of torch.nn. In bfloat16 on a CPU (that is, under autocast) the compiled kernels run, where there
 are any and D and N are multiples of 16; everywhere else torch's own operators do: cuDNN's on a GPU.
 
+The `..._with_gates` functions return the gates of every step, too, where the kernel that runs has them anyway: the
+compiled ones, while no gradients are taken.
+
 `x` is (B, T, D); or, with `tokens_BT`, a table (V, D) whose rows `tokens_BT` are the inputs.
 
 Shapes: B batch, T time, D inputs, N units, G gates, V rows of a table.
@@ -46,6 +49,15 @@ def gru(
     return all_BTN, last[0]
 
 
+def gru_with_gates(
+    x: Tensor, h_BN: Float[Tensor, "B N"], weights: Weights, tokens_BT: Int[Tensor, "B T"] | None = None
+) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"], tuple[Tensor, ...]]:
+    """Return what `gru` does, and (r, z, n) of every step, (B, T, N) each; nothing there if the kernel keeps none."""
+    if _compiled(h_BN, weights) and not torch.is_grad_enabled():
+        return compiled.gru_with_gates(x, tokens_BT, h_BN, weights)
+    return *gru(x, h_BN, weights, tokens_BT), ()
+
+
 def lstm(
     x: Tensor,
     h_BN: Float[Tensor, "B N"],
@@ -65,6 +77,19 @@ def lstm(
         x_BTD, (h_BN[None], c_BN[None]), list(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
     )
     return all_BTN, hidden[0], cell[0]
+
+
+def lstm_with_gates(
+    x: Tensor,
+    h_BN: Float[Tensor, "B N"],
+    c_BN: Float[Tensor, "B N"],
+    weights: Weights,
+    tokens_BT: Int[Tensor, "B T"] | None = None,
+) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B N"], Float[Tensor, "B N"], tuple[Tensor, ...]]:
+    """Return what `lstm` does, and (i, f, g, o, c) of every step, (B, T, N) each; nothing if the kernel keeps none."""
+    if _compiled(h_BN, weights) and not torch.is_grad_enabled():
+        return compiled.lstm_with_gates(x, tokens_BT, h_BN, c_BN, weights)
+    return *lstm(x, h_BN, c_BN, weights, tokens_BT), ()
 
 
 def _compiled(h_BN: Tensor, weights: Weights) -> bool:

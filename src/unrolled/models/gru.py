@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.kernels import gru, steps
-from unrolled.models.recurrent import RecurrentLayer, show
+from unrolled.kernels import gru, gru_with_gates, steps
+from unrolled.models.recurrent import RecurrentLayer, Units, show
 from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
@@ -47,6 +47,11 @@ class GRU(RecurrentLayer):
         hidden_BTN, last = gru(x, state["hidden"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": last}
 
+    def run_watched(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State, Units]:
+        """Return all hidden states, the last state and, where the kernel keeps them, the gates."""
+        hidden_BTN, last, kept = gru_with_gates(x, state["hidden"], self.weights, tokens_BT)
+        return hidden_BTN, {"hidden": last}, dict(zip(self.units, kept, strict=False))
+
     def chain(self) -> Sequence[Operation]:
         """Return one step as operations."""
         return (steps.gru(self.weights),)
@@ -60,9 +65,9 @@ class GRU(RecurrentLayer):
         n = show(tap, "candidate", (n_in + r * n_re).tanh())
         return {"hidden": show(tap, "hidden", (1 - z) * n + z * state["hidden"])}
 
-    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:
-        """Return every group of units over time."""
-        r_in, z_in, n_in = F.linear(x_BTD, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
-        r_re, z_re, n_re = self._recurrent_products(hidden_BTN, state).chunk(3, dim=-1)
+    def reveal(self, inputs_BTG: Tensor, recurrent_BTG: Tensor, state: State) -> Units:  # noqa: ARG002
+        """Return the gates over time."""
+        r_in, z_in, n_in = inputs_BTG.chunk(3, dim=-1)
+        r_re, z_re, n_re = recurrent_BTG.chunk(3, dim=-1)
         r, z = (r_in + r_re).sigmoid(), (z_in + z_re).sigmoid()
-        return {"reset_gate": r, "update_gate": z, "candidate": (n_in + r * n_re).tanh(), "hidden": hidden_BTN}
+        return {"reset_gate": r, "update_gate": z, "candidate": (n_in + r * n_re).tanh()}

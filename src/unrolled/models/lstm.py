@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import linear_scan, lstm, steps
-from unrolled.models.recurrent import RecurrentLayer, show
+from unrolled.kernels import linear_scan, lstm, lstm_with_gates, steps
+from unrolled.models.recurrent import RecurrentLayer, Units, show
 from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
@@ -67,6 +67,11 @@ class LSTM(RecurrentLayer):
         hidden_BTN, hidden, cell = lstm(x, state["hidden"], state["cell"], self.weights, tokens_BT)
         return hidden_BTN, {"hidden": hidden, "cell": cell}
 
+    def run_watched(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State, Units]:
+        """Return all hidden states, the last state and, where the kernel keeps them, gates and cells."""
+        hidden_BTN, hidden, cell, kept = lstm_with_gates(x, state["hidden"], state["cell"], self.weights, tokens_BT)
+        return hidden_BTN, {"hidden": hidden, "cell": cell}, dict(zip(self.units, kept, strict=False))
+
     def chain(self) -> Sequence[Operation]:
         """Return one step as operations."""
         return (steps.lstm(self.weights),)
@@ -82,10 +87,9 @@ class LSTM(RecurrentLayer):
         cell = show(tap, "cell", f * state["cell"] + i * g)
         return {"hidden": show(tap, "hidden", o * cell.tanh()), "cell": cell}
 
-    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:
-        """Return every group of units over time; the cells follow from the gates by a linear scan."""
-        pre_BTG = F.linear(x_BTD, self.weight_ih, self.bias_ih) + self._recurrent_products(hidden_BTN, state)
-        i, f, g, o = pre_BTG.chunk(4, dim=-1)
+    def reveal(self, inputs_BTG: Tensor, recurrent_BTG: Tensor, state: State) -> Units:
+        """Return gates and cells over time; the cells follow from the gates by a linear scan."""
+        i, f, g, o = (inputs_BTG + recurrent_BTG).chunk(4, dim=-1)
         i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-        cell = linear_scan(f, i * g, state["cell"].to(f.dtype))
-        return {"input_gate": i, "forget_gate": f, "candidate": g, "output_gate": o, "cell": cell, "hidden": hidden_BTN}
+        cell = linear_scan(f, i * g, state["cell"])
+        return {"input_gate": i, "forget_gate": f, "candidate": g, "output_gate": o, "cell": cell}

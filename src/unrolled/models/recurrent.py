@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from unrolled.kernels import Weights
 from unrolled.models.sequence_model import Layer, State, Tap, no_memory, untouched
 
+Units = Mapping[str, Tensor]
+"""Groups of units over time, (B, T, N) each."""
+
 
 class RecurrentLayer(Layer):
     """A layer of N = D units whose next state depends on its last one through a full matrix.
@@ -57,13 +60,7 @@ class RecurrentLayer(Layer):
         """Run the fast kernel, or, where a tap edits, one step at a time."""
         if any(tap.edits(name) for name in self.units):
             return self._step_by_step(x_BTD, state, tap)
-        hidden_BTN, after = self.run(x_BTD, state, None)
-        after = {name: value.to(state[name].dtype) for name, value in after.items()}
-        if any(tap.watches(name) for name in self.units):
-            for name, value_BTN in self.reveal(x_BTD, hidden_BTN, state).items():
-                if tap.watches(name):
-                    tap(name, value_BTN)
-        return hidden_BTN, after
+        return self._at_once(x_BTD, state, None, tap)
 
     time_major = True
     reads_rows = True
@@ -71,23 +68,52 @@ class RecurrentLayer(Layer):
     def read_rows(
         self, table_VD: Float[Tensor, "V D"], tokens_BT: Int[Tensor, "B T"], state: State, tap: Tap = untouched
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        """Multiply each row of the table once instead of once per step, where no tap wants to see more."""
-        if any(tap.watches(name) for name in self.units):
+        """Multiply each row of the table once instead of once per step, where no tap edits."""
+        if any(tap.edits(name) for name in self.units):
             return self(table_VD[tokens_BT], state, tap)
-        hidden_BTN, after = self.run(table_VD, state, tokens_BT)
-        return hidden_BTN, {name: value.to(state[name].dtype) for name, value in after.items()}
+        return self._at_once(table_VD, state, tokens_BT, tap)
 
     @abstractmethod
     def run(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State]:
         """Return all hidden states and the last state, by the fast kernel; with tokens, `x` is a table of inputs."""
+
+    def run_watched(self, x: Tensor, state: State, tokens_BT: Tensor | None) -> tuple[Tensor, State, Units]:
+        """Do what `run` does; return the other groups of units over time, too, or none if the kernel keeps none."""
+        return *self.run(x, state, tokens_BT), {}
 
     @abstractmethod
     def step(self, input_BG: Tensor, state: State, tap: Tap) -> State:
         """Return the state after one step; `input_BG` is W_ih x + b_ih. Every unit goes through `show`."""
 
     @abstractmethod
-    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:
-        """Return every group of units over time, computed at once from the known hidden states."""
+    def reveal(self, inputs_BTG: Tensor, recurrent_BTG: Tensor, state: State) -> Units:
+        """Return every group of units but the hidden ones over time, from their inputs: W_ih x + b_ih, W_hh h + b_hh.
+
+        This is for kernels that keep none. It doubles what reading costs, at the least.
+        """
+
+    def _at_once(self, x: Tensor, state: State, tokens_BT: Tensor | None, tap: Tap) -> tuple[Tensor, State]:
+        """Run the fast kernel and show what a tap watches; with tokens, `x` is a table of inputs."""
+        watched = [name for name in self.units if tap.watches(name)]
+        kept: Units = {}
+        if watched in ([], ["hidden"]):
+            hidden_BTN, after = self.run(x, state, tokens_BT)
+        else:
+            hidden_BTN, after, kept = self.run_watched(x, state, tokens_BT)
+            kept = kept or self._revealed(x, state, tokens_BT, hidden_BTN)
+        for name in watched:
+            tap(name, hidden_BTN if name == "hidden" else kept[name])
+        return hidden_BTN, {name: value.to(state[name].dtype) for name, value in after.items()}
+
+    def _revealed(self, x: Tensor, state: State, tokens_BT: Tensor | None, hidden_BTN: Tensor) -> Units:
+        inputs_BTG = nn.functional.linear(x, self.weight_ih, self.bias_ih)
+        if tokens_BT is not None:
+            inputs_BTG = inputs_BTG[tokens_BT]
+        before_BTN = torch.cat([state["hidden"][:, None].to(hidden_BTN.dtype), hidden_BTN[:, :-1]], dim=1)
+        recurrent_BTG = nn.functional.linear(before_BTN, self.weight_hh, self.bias_hh)
+        # Cells are sums of many gates, and would drift if those were rounded to bfloat16.
+        dtype = state["hidden"].dtype
+        return self.reveal(inputs_BTG.to(dtype), recurrent_BTG.to(dtype), state)
 
     def _step_by_step(self, x_BTD: Tensor, state: State, tap: Tap) -> tuple[Tensor, State]:
         inputs_BTG = nn.functional.linear(x_BTD, self.weight_ih, self.bias_ih)
@@ -96,11 +122,6 @@ class RecurrentLayer(Layer):
             state = self.step(inputs_BTG[:, t], state, tap)
             hidden.append(state["hidden"])
         return torch.stack(hidden, dim=1), state
-
-    def _recurrent_products(self, hidden_BTN: Tensor, state: State) -> Tensor:
-        """Return W_hh h_(t-1) + b_hh for every step, all at once: the hidden states are known."""
-        before_BTN = torch.cat([state["hidden"][:, None].to(hidden_BTN.dtype), hidden_BTN[:, :-1]], dim=1)
-        return nn.functional.linear(before_BTN, self.weight_hh, self.bias_hh)
 
 
 def show(tap: Tap, name: str, value_BN: Tensor) -> Tensor:

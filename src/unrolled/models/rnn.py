@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.kernels import elman, steps
-from unrolled.models.recurrent import RecurrentLayer, show
+from unrolled.models.recurrent import RecurrentLayer, Units, show
 from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap
 
 
@@ -52,6 +52,6 @@ class RNN(RecurrentLayer):
         pre_BN = input_BG + F.linear(state["hidden"], self.weight_hh, self.bias_hh)
         return {"hidden": show(tap, "hidden", pre_BN.tanh())}
 
-    def reveal(self, x_BTD: Tensor, hidden_BTN: Tensor, state: State) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Return the hidden units over time."""
-        return {"hidden": hidden_BTN}
+    def reveal(self, inputs_BTG: Tensor, recurrent_BTG: Tensor, state: State) -> Units:  # noqa: ARG002
+        """Return nothing: there are no units but the hidden ones."""
+        return {}

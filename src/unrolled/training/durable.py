@@ -144,7 +144,7 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder: a crash leaves all of it, or a leftover that nobody takes for it. Raises TrainingError."""
+    """Remove a folder or file: a crash leaves all or a leftover that nobody takes for it. Raises TrainingError."""
     with _writing(path):
         doomed = _temporary_sibling(path)
         system.rename(path, doomed)

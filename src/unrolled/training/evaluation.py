@@ -12,7 +12,7 @@ Shapes: B lanes, T time, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,21 +165,25 @@ def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterat
     count = max(1, wanted)
     length = -(-predicted // count)
     starts = [lane * length for lane in range(count) if lane * length < predicted]
-    state = _warmed(model, ids, starts)
+    state = warmed(model, ids, starts)
     block = max(1, BLOCK_CHARACTERS // len(starts))
     for offset in range(0, length, block):
         time = min(block, length - offset)
-        taken = np.stack([_slice(ids, start + offset, time + 1) for start in starts])
+        taken = np.stack([stretch(ids, start + offset, time + 1) for start in starts])
         # The last lane may end early: what lies behind the text's end is -1 and costs nothing.
         nats, state = _nats(model, taken, state)
         yield nats
 
 
-def _warmed(model: SequenceModel, ids: np.ndarray, starts: list[int]) -> State | None:
+def warmed(model: SequenceModel, ids: np.ndarray, starts: Sequence[int]) -> State | None:
+    """Return the state of lanes that begin at `starts`: each has read the `WARM_UP` symbols before it, the first none.
+
+    None for a single lane.
+    """
     if len(starts) == 1:
         return None
     first = model.initial_state(1)
-    before = np.stack([_slice(ids, start - WARM_UP, WARM_UP) for start in starts[1:]])
+    before = np.stack([stretch(ids, start - WARM_UP, WARM_UP) for start in starts[1:]])
     state: State | None = None
     block = max(1, BLOCK_CHARACTERS // len(before))
     for offset in range(0, WARM_UP, block):
@@ -196,12 +200,12 @@ def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[float
         length, block = min(window, predicted - first), max(1, BLOCK_CHARACTERS // len(starts))
         state: State | None = None
         for offset in range(0, length, block):
-            taken = np.stack([_slice(ids, start + offset, min(block, length - offset) + 1) for start in starts])
+            taken = np.stack([stretch(ids, start + offset, min(block, length - offset) + 1) for start in starts])
             nats, state = _nats(model, taken, state)
             yield nats
 
 
-def _slice(ids: np.ndarray, start: int, length: int) -> np.ndarray:
+def stretch(ids: np.ndarray, start: int, length: int) -> np.ndarray:
     """Return `length` ids from `start` on, -1 behind the end."""
     found = ids[start : start + length].astype(np.int64)
     return np.pad(found, (0, length - len(found)), constant_values=-1)

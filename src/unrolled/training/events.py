@@ -62,7 +62,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class SaveFailed:
-    """A checkpoint could not be written; earlier ones are as they were, and training goes on."""
+    """A checkpoint, a snapshot or a log could not be written; earlier ones are as they were, and training goes on."""
 
     step: int
     problem: str

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 
 from unrolled.errors import TrainingError, UnrolledError
 from unrolled.models.sequence_model import SequenceModel, State, detached
-from unrolled.sampling import SamplingOptions, stream
+from unrolled.sampling import SamplingOptions, write
 from unrolled.text.lanes import Lanes
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.allocator import keep_freed_memory
@@ -31,10 +30,14 @@ from unrolled.training.evaluation import Protocol, Score, evaluate
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 from unrolled.training.optimizer import Optimizer
 from unrolled.training.run_folder import RunFolder
+from unrolled.training.structure import Reference, measure_structure
 
 MAX_SKIPPED = 10
 """So many steps in a row without a finite loss, and training stops."""
-SAMPLE_CHARACTERS = 320
+SAMPLES, SAMPLE_CHARACTERS = 4, 500
+"""At each look the model writes so much: enough to measure, and little time where it writes quickly."""
+SHOWN_CHARACTERS = 320
+"""Of the first sample, for people."""
 SAMPLE_TEMPERATURE = 0.8
 REPORT_SECONDS = 0.4
 
@@ -103,8 +106,9 @@ def train(
     keep_freed_memory()
     lanes = Lanes(training.train_ids, config.lanes, config.unroll)
     clock = _Clock(counters.seconds)
+    reference = None if folder is None else Reference.of(training.train_ids, training.vocabulary)
     if counters.looks == 0:
-        yield from _look(training, folder, clock)
+        yield from _look(training, folder, clock, reference)
     report = _Report(clock.seconds)
     if _no_longer_improving(training):
         yield Stopped(counters.step, "no longer improving", clock.seconds)
@@ -123,7 +127,7 @@ def train(
         if due:
             if report.chars:
                 yield report.told(training, clock.seconds)
-            yield from _look(training, folder, clock)
+            yield from _look(training, folder, clock, reference)
             report = _Report(clock.seconds)
             if _no_longer_improving(training):
                 yield Stopped(counters.step, "no longer improving", clock.seconds)
@@ -237,8 +241,8 @@ def _give_up_when_it_repeats(training: Training, problem: str) -> None:
         )
 
 
-def _look(training: Training, folder: RunFolder | None, clock: _Clock) -> Iterator[Event]:
-    """Score the validation part, let the model write, report and save."""
+def _look(training: Training, folder: RunFolder | None, clock: _Clock, reference: Reference | None) -> Iterator[Event]:
+    """Score the validation part, let the model write, measure that, report and save."""
     counters = training.counters
     train_bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else None
     counters.loss_sum, counters.loss_count = 0.0, 0
@@ -253,17 +257,27 @@ def _look(training: Training, folder: RunFolder | None, clock: _Clock) -> Iterat
         counters.best_bits = score.bits_per_char if best else counters.best_bits
         counters.looks_since_best = 0 if best else counters.looks_since_best + 1
         yield Evaluated(counters.step, score, best)
-    text = _write(training)
-    yield Wrote(counters.step, text, SAMPLE_TEMPERATURE)
+    shown, texts = _write(training)
+    yield Wrote(counters.step, shown, SAMPLE_TEMPERATURE)
+    structure = None if reference is None or not texts else measure_structure(texts, reference)
     counters.seconds = clock.seconds
-    if folder is not None:
-        try:
-            folder.append_metric(_metric(training, train_bits, score))
-            folder.append_sample({"step": counters.step, "temperature": SAMPLE_TEMPERATURE, "text": text})
-        except TrainingError as problem:
-            yield SaveFailed(counters.step, str(problem))
-            return
-    yield from _save(training, folder, score)
+    if folder is None or reference is None:
+        return
+    first: dict[str, object] = {"structure_of_text": reference.of_text} if counters.looks == 1 else {}
+    try:
+        folder.append_metric({**_metric(training, train_bits, score), "structure": structure, **first})
+        folder.append_sample({"step": counters.step, "temperature": SAMPLE_TEMPERATURE, "text": shown})
+    except TrainingError as problem:
+        yield SaveFailed(counters.step, str(problem))
+        return
+    lost = ""
+    try:
+        # Before the checkpoint: a run resumed from there does not look again.
+        every = training.config.evaluate_every
+        folder.keep_snapshot(counters.step, dict(training.model.state_dict()), every=every)
+    except TrainingError as problem:
+        lost = str(problem)
+    yield from _save(training, folder, score, lost=lost)
 
 
 def _metric(training: Training, train_bits: float | None, score: Score | None) -> dict[str, object]:
@@ -279,7 +293,10 @@ def _metric(training: Training, train_bits: float | None, score: Score | None) -
     }
 
 
-def _save(training: Training, folder: RunFolder | None, score: Score | None = None) -> Iterator[Event]:
+def _save(
+    training: Training, folder: RunFolder | None, score: Score | None = None, *, lost: str = ""
+) -> Iterator[Event]:
+    """Write a checkpoint; `lost` is why something less important could not be written before."""
     if folder is None:
         return
     counters = training.counters
@@ -300,22 +317,30 @@ def _save(training: Training, folder: RunFolder | None, score: Score | None = No
         yield SaveFailed(counters.step, str(problem))
     else:
         yield Saved(counters.step, path)
+        if lost:
+            yield SaveFailed(counters.step, lost)
 
 
-def _write(training: Training) -> str:
-    """Let the model write a passage from a newline on; the same seed at every step shows what changed."""
+def _write(training: Training) -> tuple[str, list[str]]:
+    """Let the model write from a newline on; return what is shown of the first sample, and all samples.
+
+    The same seeds at every step show what changed.
+    """
     vocabulary, was_training = training.vocabulary, training.model.training
     prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
     training.model.eval()
     options, config = SamplingOptions(temperature=SAMPLE_TEMPERATURE), training.config
-    ids = stream(training.model, prompt, options, seed=config.seed, precision=config.precision)
+    seeds = range(config.seed, config.seed + SAMPLES)
     try:
-        text = vocabulary.decode(np.fromiter(islice(ids, SAMPLE_CHARACTERS), dtype=np.int64))
+        ids_BT = write(
+            training.model, prompt, options, seeds=seeds, length=SAMPLE_CHARACTERS, precision=config.precision
+        )
     except UnrolledError:
         # Weights that are not finite write nothing; the steps that follow tell it, and nothing of them is kept.
-        text = ""
-    training.model.train(was_training)
-    return text
+        return "", []
+    finally:
+        training.model.train(was_training)
+    return vocabulary.decode(ids_BT[0, :SHOWN_CHARACTERS]), [vocabulary.decode(ids_T) for ids_T in ids_BT]
 
 
 def autocast(model: SequenceModel, precision: str) -> AbstractContextManager[object]:

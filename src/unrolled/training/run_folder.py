@@ -1,6 +1,7 @@
 """A run is a folder: its configuration, vocabulary, logs, checkpoints and, when it has ended, the weights to share.
 
-    runs/NAME/  config.json  vocabulary.json  metrics.jsonl  samples.jsonl  model.safetensors  checkpoints/000400/
+    runs/NAME/  config.json  vocabulary.json  metrics.jsonl  samples.jsonl  model.safetensors
+                checkpoints/000400/  snapshots/000400.safetensors
 
 `config.json`, `vocabulary.json` and `model.safetensors` are what is shared; such a folder can be read like a run.
 Knows nothing about models, texts or training: it keeps JSON and tensors by name.
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from unrolled.errors import RunError, RunLockedError, UnrolledError, nearest
 from unrolled.training import checkpoint as checkpoint_files
 from unrolled.training import durable
+from unrolled.training import snapshots as snapshot_files
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoint
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.jsonl"
 _WEIGHTS = "model.safetensors"
 _CHECKPOINTS = "checkpoints"
+_SNAPSHOTS = "snapshots"
 _LOCK = "run.lock"
 _HOLDER = "run.lock.json"
 _KEPT = 2
@@ -113,6 +116,7 @@ class RunFolder:
         try:
             durable.remove_leftovers(self.path)
             durable.remove_leftovers(self._checkpoints)
+            durable.remove_leftovers(self._snapshots)
             durable.write_json(self.path / _HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
             yield
         finally:
@@ -171,6 +175,21 @@ class RunFolder:
         data = checkpoint_files.encode_tensors(model, "the weights to publish")
         durable.write_bytes_durably(self.path / _WEIGHTS, data)
 
+    def keep_snapshot(self, step: int, model: Mapping[str, "Tensor"], *, every: int) -> None:
+        """Keep the model of `step` at half precision for whoever asks later how it came to be; thin out earlier ones.
+
+        `every` is the number of steps from one to the next. Raises TrainingError.
+        """
+        snapshot_files.keep(self._snapshots, step, model, every=every)
+
+    def snapshots(self) -> list[int]:
+        """Return the steps whose weights were kept, in ascending order; a run of an earlier version has none."""
+        return snapshot_files.steps_in(self._snapshots)
+
+    def snapshot(self, step: int) -> dict[str, "Tensor"]:
+        """Return the weights of one of `snapshots()`, float32. Raises RunError when it is missing or damaged."""
+        return snapshot_files.read(self._snapshots, step)
+
     def append_metric(self, metric: Mapping[str, object]) -> None:
         """Append one report, an object with its `step`, to the metrics. Raises TrainingError."""
         durable.append_json_line(self.path / _METRICS, metric)
@@ -188,16 +207,21 @@ class RunFolder:
         return durable.read_json_lines(self.path / _SAMPLES)
 
     def truncate_logs_after(self, step: int) -> None:
-        """Remove what the logs say about later steps, which a run resumed at `step` writes again.
+        """Remove what logs and snapshots tell of later steps, which a run resumed at `step` writes again.
 
         Raises RunError or TrainingError.
         """
         for name in (_METRICS, _SAMPLES):
             durable.keep_json_lines(self.path / name, lambda line: _step_of(line) <= step)
+        snapshot_files.remove_after(self._snapshots, step)
 
     @property
     def _checkpoints(self) -> Path:
         return self.path / _CHECKPOINTS
+
+    @property
+    def _snapshots(self) -> Path:
+        return self.path / _SNAPSHOTS
 
     def _holder(self) -> str:
         try:

@@ -1,0 +1,267 @@
+// Start the page: read its data, show the text and the findings at once, then wake the model and let it read.
+//
+// Knows nothing about how anything is drawn: each part of the page has a file of its own.
+
+import { Model, Vocabulary } from "./engine.js";
+import { visibleLine } from "./display.js";
+import { brief, byId, duration, el, fixed, inSlices, listOf, refill, unitButton, whole } from "./dom.js";
+import { Clamping, nearestUnit } from "./clamping.js";
+import { showCards } from "./cards.js";
+import { showGates } from "./gates.js";
+import { showMethod } from "./method.js";
+import { Reader } from "./reader.js";
+import { Recording, range } from "./recording.js";
+import { MarkedSearch, showSearch } from "./search.js";
+import { showTraining } from "./training.js";
+import { Follower, Typing } from "./typing.js";
+import { View, readFragment, unitName } from "./view.js";
+import { Writer } from "./write.js";
+
+const SECTIONS = {
+  text: "The text", neurons: "Neurons", search: "Search", write: "Write", gates: "Gates", training: "Learning",
+  method: "Method",
+};
+const MOST_CHIPS = 10;
+const REPAINT = 250; // milliseconds between two looks at the colours while the network reads
+
+const bytesOf = (id) => {
+  const text = atob(byId(id).textContent.trim());
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+};
+
+const ready = (text) => (byId("status").textContent = visibleLine(text));
+
+/** A text's name as it stands in a sentence. */
+function textName(text) {
+  if (typeof text !== "string" || text === "") return "a text";
+  const builtin = /^builtin:(.*)$/s.exec(text)?.[1];
+  const known = { manual: "Python's manual", python: "Python's own source" };
+  return builtin && Object.hasOwn(known, builtin) ? known[builtin] : builtin ?? text;
+}
+
+function showHead(data) {
+  const facts = data.facts ?? {};
+  const scored = `on ${facts.scored === "validation part" ? "the validation part" : "unseen text"} (${facts.protocol})`;
+  byId("name").textContent = visibleLine(data.title);
+  byId("headline").textContent = visibleLine(
+    `A network of ${whole(facts.parameters)} weights learned to write from ${textName(facts.text)}.`);
+  refill(byId("facts"), ...[
+    facts.description,
+    typeof facts.bits_per_char === "number" ? `${fixed(facts.bits_per_char)} bits per character ${scored}` : null,
+    typeof facts.seconds === "number" ? `trained for ${duration(facts.seconds)}, ${whole(facts.steps)} steps` : null,
+  ].filter(Boolean).map((fact) => el("li", {}, fact)));
+  if (data.passage?.where) byId("where").textContent = `This is from ${visibleLine(data.passage.where)}. `;
+  byId("version").textContent = visibleLine(facts.version);
+  if (facts.command) refill(byId("command"), "It was trained with ", el("code", {}, facts.command));
+}
+
+/** Links to the sections that there are; following one keeps the rest of the view. */
+function showContents(view) {
+  const quiet = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const go = (section) => {
+    view.set({ section });
+    byId(section).scrollIntoView({ behavior: quiet ? "auto" : "smooth", block: "start" });
+    byId(section).focus({ preventScroll: true });
+  };
+  const link = ([id, name]) => el("li", {}, el("a", {
+    href: `#section=${id}`,
+    onclick(event) {
+      event.preventDefault();
+      go(id);
+    },
+  }, name));
+  refill(byId("contents"), ...Object.entries(SECTIONS).filter(([id]) => !byId(id).hidden).map(link));
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("passage").focus();
+  });
+  return go;
+}
+
+/** The field for a unit's name, its neighbours, and the chips of the neurons found. */
+function showChoice(data, view) {
+  const field = byId("unit");
+  const groups = Object.entries(data.units).map(([group, size]) => `${group} (${size})`).join(", ");
+  const choose = () => {
+    const name = unitName(field.value, data.units);
+    if (name) {
+      view.set({ unit: name, colour: "unit" });
+      refill(byId("unit-help"));
+      return;
+    }
+    const near = nearestUnit(field.value, data.units);
+    const take = () => {
+      refill(byId("unit-help"));
+      view.set({ unit: near, colour: "unit" });
+    };
+    refill(byId("unit-help"), "There is no unit of that name. Did you mean ",
+      unitButton(near, take), `? Groups: ${groups}.`);
+  };
+  field.addEventListener("change", choose);
+  const move = (by) => {
+    const [, group, digits] = /^(.*)\[(\d+)\]$/s.exec(view.get("unit"));
+    const size = data.units[group];
+    view.set({ unit: `${group}[${(Number(digits) + by + size) % size}]`, colour: "unit" });
+  };
+  byId("unit-before").addEventListener("click", () => move(-1));
+  byId("unit-after").addEventListener("click", () => move(1));
+  byId("by-surprise").addEventListener("change", (event) => {
+    view.set({ colour: event.target.checked ? "surprise" : "unit" });
+  });
+  const chips = listOf(data.cards).filter((card) => unitName(card.unit, data.units)).slice(0, MOST_CHIPS).map((card) =>
+    el("button", {
+      type: "button", "data-unit": card.unit, title: card.unit,
+      onclick: () => view.set({ unit: card.unit, colour: "unit" }),
+    }, brief(card)));
+  refill(byId("chips"), ...chips);
+  view.listen(["unit", "colour"], () => {
+    field.value = view.get("unit");
+    byId("by-surprise").checked = view.get("colour") === "surprise";
+    const chosen = view.get("colour") === "unit" ? view.get("unit") : null;
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(chip.dataset.unit === chosen));
+  });
+}
+
+/** Everything that needs the model: the run over the text, typing, writing, holding units. */
+class Live {
+  constructor(data, view, reader) {
+    Object.assign(this, { data, view, reader });
+    this.vocabulary = new Vocabulary(data.vocabulary);
+    this.model = new Model(data.model, bytesOf("weights"), { wasm: bytesOf("kernel") });
+    this.recording = new Recording(this.model, this.vocabulary, String(data.passage?.text ?? ""));
+    this.ranges = new Map();
+    this.follower = new Follower(this.model, this.vocabulary);
+    this.typing = new Typing({ follower: this.follower, vocabulary: this.vocabulary, chosen: () => this.chosen() });
+    const { model, vocabulary, typing, follower } = this;
+    this.writer = new Writer({ view, model, vocabulary, typing, follower, chosen: () => this.chosen() });
+    view.listen(["unit"], () => this.typing.paint());
+    byId("write-start").disabled = false;
+  }
+
+  /** What a unit did in the text: the ends of its colours, and its extremes. */
+  range(name) {
+    const done = this.recording.done === this.recording.length;
+    if (done && this.ranges.has(name)) return this.ranges.get(name);
+    const { group, index } = this.split(name);
+    const found = range(this.recording.values(this.recording.unit(group, index)));
+    if (done) this.ranges.set(name, found);
+    return found;
+  }
+
+  split(name) {
+    const [, group, digits] = /^(.*)\[(\d+)\]$/s.exec(name);
+    return { group, index: Number(digits) };
+  }
+
+  chosen() {
+    const name = this.view.get("unit");
+    return { name, ...this.split(name), scale: this.range(name) };
+  }
+
+  /** Read the text in slices; `finished` is called once. */
+  read(finished) {
+    const bar = byId("reading");
+    bar.hidden = false;
+    let painted = performance.now();
+    let spent = 0;
+    inSlices((deadline) => {
+      const begin = performance.now();
+      const done = this.recording.advance(deadline);
+      spent += performance.now() - begin;
+      const share = this.recording.done / this.recording.length;
+      bar.value = share;
+      if (done || performance.now() - painted > REPAINT) {
+        const [read, length] = [this.recording.done, this.recording.length].map(whole);
+        const seconds = fixed(Math.max(spent, 100) / 1000, 1);
+        ready(done ? `The network read ${length} characters in ${seconds} s, here.`
+          : `The network is reading: ${read} of ${length} characters.`);
+        this.reader.show(this.recording);
+        painted = performance.now();
+      }
+      if (done) {
+        bar.hidden = true;
+        this.typing.paint();
+        finished();
+      }
+      return done;
+    }, { failed: cannotRun });
+  }
+}
+
+function start() {
+  const data = JSON.parse(byId("data").textContent);
+  const text = String(data.passage?.text ?? "");
+  const page = {
+    units: data.units, length: [...text].length, reports: listOf(data.training).length, sections: Object.keys(SECTIONS),
+  };
+  const [group] = Object.keys(data.units);
+  const first = listOf(data.cards).map((card) => card.unit).find((unit) => unitName(unit, data.units)) ?? `${group}[0]`;
+  const view = new View(page, { unit: first, ...readFragment(location.hash, page) });
+  showHead(data);
+  const vocabulary = new Vocabulary(data.vocabulary);
+  const reader = new Reader({ text, view, vocabulary, units: data.units });
+  showChoice(data, view);
+  byId("gates").hidden = listOf(Object.keys(data.saturation ?? {})).length === 0;
+  byId("training").hidden = page.reports === 0;
+  const go = showContents(view);
+  const show = (unit, there) => {
+    const name = unitName(unit, data.units);
+    if (!name) return;
+    view.set({ unit: name, colour: "unit" });
+    if (there) go("text");
+  };
+  byId("clamp-unit").value = view.get("unit");
+  let [live, clamping] = [null, null];
+  const hold = (card) => {
+    const { on_value: on } = card.clamp ?? {};
+    clamping?.add(card.unit, Number.isFinite(on) ? on : null);
+    const [mark] = String(card.clamp?.mark ?? "");
+    if (mark) live?.writer.countMark(mark);
+    go("write");
+  };
+  showCards(data, view, { show, hold, openTraining: () => go("training") });
+  showSearch(data, { show });
+  new MarkedSearch(reader, { show, openSearch: () => go("search") });
+  showGates(data.saturation, view, { show });
+  showTraining(data, view);
+  showMethod(data, { show });
+  const toSection = () => {
+    const section = view.get("section");
+    if (section && !byId(section).hidden) byId(section).scrollIntoView();
+  };
+  addEventListener("hashchange", () => {
+    view.follow(location.hash);
+    toSection();
+  });
+  toSection();
+  view.listen(["unit"], () => (byId("clamp-unit").value = view.get("unit")));
+  setTimeout(() => wake(() => {
+    live = new Live(data, view, reader);
+    clamping = new Clamping({ view, units: data.units, rangeOf: (name) => live.range(name) });
+    live.read(() => {
+      clamping.known = "";
+      clamping.show();
+      document.documentElement.dataset.ready = live.model.kernel.name;
+    });
+  }), 0);
+}
+
+/** Run something; when the model in this page cannot run, say why, and leave the rest of the page as it is. */
+function wake(work) {
+  try {
+    work();
+  } catch (error) {
+    cannotRun(error);
+  }
+}
+
+function cannotRun(error) {
+  ready(`The network in this page cannot run: ${error?.message ?? error}`);
+  byId("status").classList.add("failed");
+  byId("reading").hidden = true;
+  document.documentElement.dataset.ready = "failed";
+}
+
+wake(start);
