@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "laboratory": ("errors", "text", "models", "sampling", "training"),
     "inspection": ("errors", "text", "models", "sampling", "training", "neurons", "pages", "laboratory"),
     "benchmarks": ("errors", "text", "models", "sampling", "training", "benchmarks"),
-    "public": ("errors", "text", "models", "sampling", "training", "laboratory"),
+    "public": ("errors", "text", "models", "sampling", "training", "neurons", "laboratory", "inspection"),
     "cli": (
         "",
         "errors",

@@ -45,7 +45,9 @@ def test_pages_that_the_source_names_exist():
             assert (ROOT / target).exists(), (file, target)
 
 
-@pytest.mark.parametrize("verb", ["demo", "train", "sample", "score", "runs", "show", "corpora", "doctor", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "train", "sample", "score", "neurons", "import", "runs", "show", "corpora", "doctor", "bench"]
+)
 def test_every_verb_is_documented_and_has_help(verb, capsys):
     assert f"`{verb}`" in README
     page = "runs" if verb == "show" else verb

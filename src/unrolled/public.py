@@ -4,6 +4,7 @@ Knows nothing: it only gathers.
 """
 
 from unrolled.errors import ConfigError, RunError, RunLockedError, TextError, TrainingError, UnrolledError
+from unrolled.inspection import Inspection, Unseen, birth_certificates, inspect, make_page, unseen
 from unrolled.laboratory import Run, new_run_path, open_run, train
 from unrolled.models import (
     FAMILIES,
@@ -25,6 +26,11 @@ from unrolled.models import (
     untouched,
     width_for,
 )
+from unrolled.neurons.clamps import Clamps
+from unrolled.neurons.feature_files import load_features
+from unrolled.neurons.features import FEATURES, Feature
+from unrolled.neurons.findings import Ablation, Candidate, Clamp, Search
+from unrolled.neurons.streaming import record_units, stream_units
 from unrolled.sampling import SamplingOptions, stream
 from unrolled.text.corpus import Corpus, TextOptions, corpus_from_text, read_corpus
 from unrolled.text.display import visible
@@ -38,9 +44,16 @@ from unrolled.training.run_folder import RunFolder
 
 __all__ = [
     "FAMILIES",
+    "FEATURES",
+    "Ablation",
+    "Candidate",
+    "Clamp",
+    "Clamps",
     "ConfigError",
     "Corpus",
     "Edit",
+    "Feature",
+    "Inspection",
     "Layer",
     "LayerConfig",
     "ModelConfig",
@@ -53,6 +66,7 @@ __all__ = [
     "RunLockedError",
     "SamplingOptions",
     "Score",
+    "Search",
     "SequenceModel",
     "Stack",
     "StackConfig",
@@ -64,11 +78,16 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "UnrolledError",
+    "Unseen",
     "Vocabulary",
     "Watch",
+    "birth_certificates",
     "corpus_from_text",
     "detached",
     "evaluate",
+    "inspect",
+    "load_features",
+    "make_page",
     "make_plan",
     "new_run_path",
     "open_run",
@@ -76,10 +95,13 @@ __all__ = [
     "parse_layers",
     "parse_unit",
     "read_corpus",
+    "record_units",
     "rows",
     "stream",
+    "stream_units",
     "train",
     "training_events",
+    "unseen",
     "untouched",
     "visible",
     "width_for",

@@ -17,7 +17,8 @@ from rich.text import Text as Line
 
 from unrolled.cli.console import Voice
 from unrolled.cli.options import Count, Folder, Json, Switch, Text, Whole
-from unrolled.errors import ConfigError
+from unrolled.errors import ConfigError, TextError
+from unrolled.text.display import visible, visible_line
 
 if TYPE_CHECKING:
     from unrolled.inspection import Inspection, Listening, Unseen
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from unrolled.neurons.features import Feature
     from unrolled.neurons.findings import Candidate, Search
 
+PAGE = "page.html"
 CARDS = 8
 """So many findings are told in sentences; the others follow in one line each."""
 
@@ -83,7 +85,7 @@ def neurons(
         raise ConfigError(expected="a file to write the page to", received=problem, remedy="choose another --page")
     from unrolled.cli.interrupts import listening as hearing
     from unrolled.cli.reading import read
-    from unrolled.inspection import inspect, make_page, unseen
+    from unrolled.inspection import birth_certificates, inspect, make_page, unseen
     from unrolled.laboratory import open_run
 
     voice = Voice(as_json=json)
@@ -102,21 +104,46 @@ def neurons(
     with hearing() as interrupts, _telling(voice, interrupts) as listening:
         found = inspect(opened, text, features=features, proof=how.proof, seed=how.seed, listening=listening)
         if over_training:
-            from unrolled.inspection import birth_certificates
-
             born = birth_certificates(found, listening)
         written = make_page(found, page, born, listening) if page is not None else None
     if json:
         voice.result([_as_json(one, born) for one in found.search.findings])
         return 0
-    _tell(voice, found, born)
+    _tell(voice, found, born, CARDS)
+    voice.say()
     if written is not None:
-        voice.say()
-        voice.say(f"page     {written} ({written.stat().st_size / 1e6:.1f} MB): open it in any browser", style="bold")
+        _tell_page(voice, written)
     else:
-        voice.say()
         voice.commands(_next(run, texts, found.search))
     return 0
+
+
+def look_inside(voice: Voice, run: Path, cards: int) -> None:
+    """Search a run that was just trained, tell the surest `cards` findings, and write its page into its folder."""
+    from unrolled.cli.interrupts import listening as hearing
+    from unrolled.inspection import birth_certificates, inspect, make_page, unseen
+    from unrolled.laboratory import open_run
+    from unrolled.text.corpus import read_corpus
+
+    opened = open_run(run)
+    corpus = read_corpus(opened.config.find_sources(), opened.config.options, vocabulary=opened.vocabulary)
+    try:
+        text = unseen(opened, corpus)
+    except TextError as problem:
+        voice.note(str(problem))
+        return
+    with hearing() as interrupts, _telling(voice, interrupts) as listening:
+        found = inspect(opened, text, listening=listening)
+        born = birth_certificates(found, listening)
+        page = make_page(found, run / PAGE, born, listening)
+    _tell(voice, found, born, cards)
+    voice.say()
+    _tell_page(voice, page)
+
+
+def _tell_page(voice: Voice, page: Path) -> None:
+    voice.say(f"page     {visible_line(str(page))} ({page.stat().st_size / 1e6:.1f} MB)", style="bold")
+    voice.say("         open it in any browser: it holds the model itself, and asks no server for anything")
 
 
 def _unwritable(page: Path) -> str:
@@ -153,7 +180,7 @@ def _telling(voice: Voice, interrupts: object) -> "Iterator[Listening]":
         yield Listening(stage=stage, share=share, should_stop=interrupts)  # type: ignore[arg-type]
 
 
-def _tell(voice: Voice, found: "Inspection", born: "Births | None") -> None:
+def _tell(voice: Voice, found: "Inspection", born: "Births | None", count: int) -> None:
     from unrolled.inspection import best_by_feature
     from unrolled.neurons.sentences import none_found
 
@@ -167,7 +194,7 @@ def _tell(voice: Voice, found: "Inspection", born: "Births | None") -> None:
         voice.say(none_found(search))
         return
     best = best_by_feature(search.findings)
-    cards, others = best[:CARDS], [one for one in search.findings if one not in best[:CARDS]]
+    cards, others = best[:count], [one for one in search.findings if one not in best[:count]]
     for number, one in enumerate(cards, 1):
         voice.say()
         voice.say(_card(number, one, born, _seconds(found.run), voice.width if voice.live else None))
@@ -184,7 +211,6 @@ def _tell(voice: Voice, found: "Inspection", born: "Births | None") -> None:
 def _card(number: int, one: "Candidate", born: "Births | None", seconds: dict[int, float], width: int | None) -> Group:
     """Return a finding as it is told: a heading and sentences, wrapped for a terminal and in one line for a file."""
     from unrolled.neurons.sentences import claim, sentence
-    from unrolled.text.display import visible
 
     head = Line.assemble((f"{number:>2}  ", "dim"), (visible(claim(one)), "bold"), "  ", _bar(one))
     told = [(sentence(one).removeprefix(f"{claim(one)}: "), "")]
@@ -207,7 +233,6 @@ def _bar(one: "Candidate") -> Line:
 
 def _line(one: "Candidate") -> Line:
     from unrolled.neurons.sentences import claim
-    from unrolled.text.display import visible
 
     effect = "" if one.ablation is None else f", {one.ablation.matters:+.2f} nats without it" * one.ablation.proved
     return Line.assemble(

@@ -59,6 +59,7 @@ def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score |
         [
             (command("unrolled sample", path) + ' --prompt "…"', "let it go on from your words"),
             (command("unrolled score", path) + " FILE", "how well it predicts another text"),
+            (command("unrolled neurons", path), "which of its units mean something, and the proof"),
             (command("unrolled show", path), "how it learned, and what it wrote on the way"),
         ]
     )

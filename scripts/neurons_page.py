@@ -1,0 +1,117 @@
+"""Search runs and write what was found as a table and JSON: `python scripts/neurons_page.py OUT.json RUN...`.
+
+Every run is searched on the validation and test parts of its own text, proved, and scored over training. `table
+OUT.json` prints the table again.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import unrolled
+from unrolled.inspection import Inspection, Listening
+
+SHOWN = ("inside-double-quotes", "position-in-line", "line-nearly-full", "next-is-newline", "capitalised-word")
+SHOWN += ("inside-parentheses", "inside-hash-comment", "inside-string-literal", "inside-docstring", "indentation")
+SHOWN += ("bracket-depth", "inside-def-line")
+
+
+def look(path: str) -> dict:
+    """Return what is inside one run."""
+    run = unrolled.open_run(path)
+    corpus = unrolled.read_corpus(run.config.find_sources(), run.config.options, vocabulary=run.vocabulary)
+    begun = time.perf_counter()
+    stages: list[tuple[str, float]] = []
+    told = Listening(stage=lambda name: stages.append((name, round(time.perf_counter() - begun, 1))))
+    found = unrolled.inspect(run, unrolled.unseen(run, corpus), listening=told)
+    searched = time.perf_counter() - begun
+    born = unrolled.birth_certificates(found)
+    metrics = unrolled.RunFolder.open(path).metrics()
+    seconds = {one["step"]: one["seconds"] for one in metrics}
+    cards = []
+    for one in found.search.findings:
+        birth = born.births[one.unit, one.feature]
+        cards.append({**one.to_json(), "birth": birth.points, "born": birth.sentence(seconds)})
+    bits = [one["valid_bits_per_char"] for one in metrics if one.get("valid_bits_per_char") is not None]
+    return {
+        "run": Path(path).name,
+        "model": run.config.description,
+        "parameters": run.config.parameters,
+        "seconds_of_training": metrics[-1]["seconds"],
+        "steps": metrics[-1]["step"],
+        "valid_bits_per_char": min(bits),
+        "search": {name: getattr(found.search, name) for name in ("units", "discovery", "confirmation", "shifts")},
+        "stages": stages,
+        "seconds_of_search_and_proof": round(searched, 1),
+        "findings": cards,
+        "features": best_of_each(found),
+    }
+
+
+def best_of_each(found: Inspection) -> dict[str, dict]:
+    """Return every feature's best unit, whether it holds or not."""
+    best: dict[str, dict] = {}
+    for one in found.search.candidates:
+        if one.feature not in best or (one.holds, one.score) > (best[one.feature]["holds"], best[one.feature]["score"]):
+            names = ("unit", "score", "interval", "probe_score", "untrained_score", "character_score", "gain", "holds")
+            best[one.feature] = {**{name: getattr(one, name) for name in names}, "against": list(one.against)}
+    return best
+
+
+def table(runs: list[dict]) -> str:
+    """Return the findings as Markdown: for each feature the best unit of each run, its probe, its untrained copies."""
+    lines = []
+    for feature in SHOWN:
+        rows = [(run, run["features"][feature]) for run in runs if feature in run["features"]]
+        if not rows:
+            continue
+        lines += [
+            f"\n### {feature}\n",
+            "| run | unit | score (95 %) | probe | untrained | character | without it | born |",
+        ]
+        lines.append("|---|---|---|---|---|---|---|---|")
+        for run, best in rows:
+            card = next(
+                (one for one in run["findings"] if (one["feature"], one["unit"]) == (feature, best["unit"])), None
+            )
+            low, high = best["interval"]
+            unit = f"`{best['unit']}`" if best["holds"] else f"none ({'; '.join(best['against'])})"
+            effect = ""
+            if card and card["ablation"]:
+                told = card["ablation"]
+                effect = f"{told['matters']:+.2f} / {told['elsewhere']:+.3f} / {told['random_matters']:+.2f}"
+                effect += ", proved" if told["proved"] else ""
+            if card and card["clamp"]:
+                told = card["clamp"]
+                effect += f"; {told['on']:.1f} / {told['untouched']:.1f} / {told['off']:.1f}"
+            born = card["born"].removeprefix(best["unit"] + " ") if card else ""
+            lines.append(
+                f"| {run['run']} | {unit} | {best['score']:.3f} ({low:.3f} to {high:.3f}) | {best['probe_score']:.3f}"
+                f" | {best['untrained_score']:.3f} | {best['character_score']:.3f} | {effect} | {born} |"
+            )
+    head = ["| run | model | training | bits per character | units | findings | search and proof |"]
+    head.append("|---|---|---|---|---|---|---|")
+    head += [
+        f"| {run['run']} | {run['model']} | {run['seconds_of_training']:.0f} s, {run['steps']:,} steps"
+        f" | {run['valid_bits_per_char']:.3f} | {run['search']['units']:,} | {len(run['findings'])}"
+        f" | {run['seconds_of_search_and_proof']:.0f} s |"
+        for run in runs
+    ]
+    return "\n".join([*head, *lines])
+
+
+def main(out: str, *paths: str) -> None:
+    """Search the runs that are not in the file yet, and print the table of all."""
+    file = Path(out)
+    runs = json.loads(file.read_text()) if file.exists() else []
+    for path in paths:
+        if Path(path).name not in [run["run"] for run in runs]:
+            print(f"{path} ...", file=sys.stderr, flush=True)
+            runs.append(look(path))
+            file.write_text(json.dumps(runs, indent=1) + "\n")
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main(*(argument for argument in sys.argv[1:] if argument != "table"))
