@@ -19,7 +19,7 @@ from unrolled.kernels import native
 from unrolled.laboratory import open_run
 from unrolled.models import Edit, Watch
 from unrolled.neurons.clamps import Clamps
-from unrolled.sampling import SamplingOptions, distribution, draw, draws, read, stream, streams, texts, write
+from unrolled.sampling import SamplingOptions, decoded, distribution, draw, draws, read, stream, streams, write
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
 NAMES = ["lstm", "mingru", "tcn", "transformer", "hybrid", "toy"]
@@ -289,15 +289,20 @@ def test_texts_have_as_many_characters_as_asked_for(kind):
     vocabulary = Vocabulary(kind, (UNKNOWN, *sorted(symbols)))
     torch.manual_seed(0)
     model = families.config("gru").build(vocabulary.size).eval()
-    found = texts(model, vocabulary, "ab?", SamplingOptions(), seeds=[1, 2, 3], length=40)
+
+    def texts(prompt: str, seeds: list[int], length: int) -> list[str]:
+        blocks = streams(model, vocabulary.encode(prompt), SamplingOptions(), seeds=seeds)
+        return decoded(blocks, vocabulary, count=len(seeds), length=length)
+
+    found = texts("ab?", [1, 2, 3], 40)
     assert [len(text) for text in found] == [40] * 3 and len(set(found)) == 3
     ids = write(model, vocabulary.encode("ab?"), SamplingOptions(), seeds=[1, 2, 3], length=120)
     decoders = [vocabulary.decoder() for _ in range(3)]
     whole = ["".join(decoder.feed(i) for i in row) for decoder, row in zip(decoders, ids.tolist(), strict=True)]
     assert [text[:40] for text in whole] == found
-    assert texts(model, vocabulary, "a", SamplingOptions(), seeds=[1, 2], length=0) == ["", ""]
+    assert texts("a", [1, 2], 0) == ["", ""]
     with pytest.raises(ConfigError, match="at least one"):
-        texts(model, vocabulary, "", SamplingOptions(), seeds=[1], length=3)
+        texts("", [1], 3)
 
 
 @pytest.mark.usefixtures("either_way")

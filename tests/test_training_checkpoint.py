@@ -342,6 +342,8 @@ def kill_repeatedly(path: Path, kills: int = 20) -> None:
             assert found.step <= run.metrics()[-1]["step"]
             run.truncate_logs_after(last)
             assert [line["step"] for line in run.metrics()] == list(range(1, last + 1))
+        else:  # killed before the first checkpoint: whoever begins anew clears the logs, too
+            run.truncate_logs_after(0)
     assert last > 0
     with run.lock():
         assert not any(durable.is_temporary(path.name) for path in run.path.rglob("*"))

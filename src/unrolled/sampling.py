@@ -152,24 +152,6 @@ def gathered(blocks: Iterator[np.ndarray], *, count: int, length: int) -> np.nda
     return np.concatenate(found, axis=1)
 
 
-def texts(
-    model: SequenceModel,
-    vocabulary: Vocabulary,
-    prompt: str,
-    options: SamplingOptions,
-    *,
-    seeds: Sequence[int],
-    length: int,
-    precision: str = "float32",
-) -> list[str]:
-    """Return what streams with these seeds write after a prompt, `length` characters each.
-
-    Characters never seen are read as the unknown symbol.
-    """
-    blocks = streams(model, vocabulary.encode(prompt), options, seeds=seeds, precision=precision)
-    return decoded(blocks, vocabulary, count=len(seeds), length=length)
-
-
 def decoded(blocks: Iterator[np.ndarray], vocabulary: Vocabulary, *, count: int, length: int) -> list[str]:
     """Return the first `length` characters of each of `count` streams, from blocks of symbols (B, T) such as `streams`.
 

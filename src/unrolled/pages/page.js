@@ -110,7 +110,10 @@ function showChoice(data, view) {
   byId("by-surprise").addEventListener("change", (event) => {
     view.set({ colour: event.target.checked ? "surprise" : "unit" });
   });
-  const chips = listOf(data.cards).filter((card) => unitName(card.unit, data.units)).slice(0, MOST_CHIPS).map((card) =>
+  const usable = listOf(data.cards).filter((card) => unitName(card.unit, data.units));
+  // One for each feature: the cards below have the others.
+  const first = usable.filter((card, at) => usable.findIndex((other) => other.feature === card.feature) === at);
+  const chips = first.slice(0, MOST_CHIPS).map((card) =>
     el("button", {
       type: "button", "data-unit": card.unit, title: card.unit,
       onclick: () => view.set({ unit: card.unit, colour: "unit" }),
