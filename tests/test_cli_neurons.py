@@ -27,7 +27,7 @@ def quotations(size: int, seed: int = 0) -> str:
     """
     rng, pieces, inside, length = random.Random(seed), [], False, 0
     while length < size:
-        word = "".join(rng.choice("abcde") for _ in range(rng.randint(10, 14)))
+        word = "".join(rng.choice("abcde") for _ in range(rng.randint(5, 8)))
         if rng.random() < 0.3:
             word, inside = word + '"', not inside
         pieces.append(word + ("_" if inside else "\n" if rng.random() < 0.1 else " "))

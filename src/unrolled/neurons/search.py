@@ -12,7 +12,7 @@ feature go on to the confirmation part and are judged there alone. A unit is rep
    beyond both;
 3. it was learned: no untrained copy would do as well, family-wise at `ALPHA` over all features, as far as the spread of
    the copies' best units tells (a prediction bound of Student's t on Fisher's scale, with variances drawn half-way
-   towards their mean over all features).
+   towards their median over all features).
 
 "None found" is an answer. Shapes: T places, P pairs, S shifts, L layers, F features.
 """
@@ -48,6 +48,7 @@ BLOCKS = 40
 """At least so many blocks for the interval, if they are of 250 characters or more."""
 MOST_SHIFTS = 500
 NEARLY_ONE = 1 - 1e-6
+HIGHEST = 0.995
 STAGES = ("features", "discovery", "confirmation", "untrained copies", "judging")
 
 
@@ -145,9 +146,10 @@ def untrained_bounds(reached_KF: np.ndarray) -> np.ndarray:
     `reached_KF` are the strengths that K copies reached.
     """
     copies, features = reached_KF.shape
-    z_KF = np.arctanh(np.clip(reached_KF, -NEARLY_ONE, NEARLY_ONE))
+    # Near 1 the scale has no end: copies that reach 0.9999 and 0.99999 differ in nothing that matters here.
+    z_KF = np.arctanh(np.clip(reached_KF, -HIGHEST, HIGHEST))
     own_F = z_KF.var(axis=0, ddof=1)
-    variance_F = (own_F + own_F.mean()) / 2
+    variance_F = (own_F + np.median(own_F)) / 2
     freedom = 2 * (copies - 1)
     times = _student(1 - ALPHA / features, freedom) * np.sqrt(1 + 1 / copies)
     return np.tanh(z_KF.mean(axis=0) + times * np.sqrt(variance_F))
