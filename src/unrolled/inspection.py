@@ -196,7 +196,9 @@ def birth_certificates(inspection: Inspection, listening: Listening = NOBODY) ->
     )
 
 
-def make_page(inspection: Inspection, path: Path, born: Births | None = None, listening: Listening = NOBODY) -> Path:
+def make_page(
+    inspection: Inspection, path: Path | str, born: Births | None = None, listening: Listening = NOBODY
+) -> Path:
     """Write the page of a run and return its path. Raises RunError or TrainingError in one line."""
     born = birth_certificates(inspection, listening) if born is None else born
     listening.stage("the page")
@@ -215,8 +217,8 @@ def make_page(inspection: Inspection, path: Path, born: Births | None = None, li
         births=born.points,
         saturation=saturation(run.model, ids[:PROOF_CHARACTERS], precision=precision),
     )
-    write_page(path, page_data(run, found), float16_weights(run.model.state_dict()))
-    return path
+    write_page(Path(path), page_data(run, found), float16_weights(run.model.state_dict()))
+    return Path(path)
 
 
 def best_by_feature(findings: Sequence[Candidate]) -> list[Candidate]:

@@ -202,7 +202,7 @@ def _tell(voice: Voice, found: "Inspection", born: "Births | None", count: int) 
         voice.say()
         voice.say(f"{len(others)} more, the surest first", style="bold")
         for one in others:
-            voice.say(_line(one))
+            voice.say(_line(one, voice.width if voice.live else None))
     if born is not None:
         for note in born.notes:
             voice.note(note)
@@ -212,7 +212,9 @@ def _card(number: int, one: "Candidate", born: "Births | None", seconds: dict[in
     """Return a finding as it is told: a heading and sentences, wrapped for a terminal and in one line for a file."""
     from unrolled.neurons.sentences import claim, sentence
 
-    head = Line.assemble((f"{number:>2}  ", "dim"), (visible(claim(one)), "bold"), "  ", _bar(one))
+    claimed = visible(claim(one))
+    titles = textwrap.wrap(claimed, max(20, width - 4)) if width else [claimed]
+    head = Line.assemble((f"{number:>2}  ", "dim"), ("\n    ".join(titles), "bold"), "  ", _bar(one))
     told = [(sentence(one).removeprefix(f"{claim(one)}: "), "")]
     if born is not None:
         told.append((born.births[one.unit, one.feature].sentence(seconds), "italic"))
@@ -231,13 +233,14 @@ def _bar(one: "Candidate") -> Line:
     return Line.assemble(("━" * full, "green"), ("─" * (10 - full), "dim"))
 
 
-def _line(one: "Candidate") -> Line:
+def _line(one: "Candidate", width: int | None) -> Line:
     from unrolled.neurons.sentences import claim
 
-    effect = "" if one.ablation is None else f", {one.ablation.matters:+.2f} nats without it" * one.ablation.proved
-    return Line.assemble(
-        "    ", visible(claim(one)), (f"  {'AUC' if one.kind == 'yes-no' else 'ρ'} {one.score:.3f}{effect}", "dim")
-    )
+    score = f"{'AUC' if one.kind == 'yes-no' else 'ρ  '} {one.score:.3f}  "
+    effect = f"  ({one.ablation.matters:+.2f} nats without it)" if one.ablation and one.ablation.proved else ""
+    words, indent = visible(claim(one) + effect), " " * (4 + len(score))
+    lines = textwrap.wrap(words, max(20, width - len(indent))) if width else [words]
+    return Line.assemble("    ", (score, "dim"), f"\n{indent}".join(lines))
 
 
 def _seconds(run: "Run") -> dict[int, float]:
