@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tolerances import PAGE_BITS
 from typed import Typist
 from unrolled.cli import run as command_line
 from unrolled.cli.colouring import STEPS, levels
@@ -21,14 +22,14 @@ TRAINED += ["--split", "0.8,0.1,0.1", "--evaluate-every", "250", "--seed", "1"]
 
 
 def quotations(size: int, seed: int = 0) -> str:
-    """Long words of the same letters everywhere: only what stands between them, space or _, depends on the quotation.
+    """Words of the same letters; what stands between them, and how soon a quote comes, depends on the quotation.
 
-    So long that an untrained network has forgotten the last gap when the next one comes.
+    They are so long that an untrained network has nearly forgotten the last gap when the next one comes.
     """
     rng, pieces, inside, length = random.Random(seed), [], False, 0
     while length < size:
         word = "".join(rng.choice("abcde") for _ in range(rng.randint(5, 8)))
-        if rng.random() < 0.3:
+        if rng.random() < (0.5 if inside else 0.15):
             word, inside = word + '"', not inside
         pieces.append(word + ("_" if inside else "\n" if rng.random() < 0.1 else " "))
         length += len(pieces[-1])
@@ -70,12 +71,13 @@ def found(trained):
     return json.loads(out.getvalue())
 
 
-def test_a_quote_unit_is_found_proved_and_born(found):
+def test_a_quote_unit_is_found_put_to_the_test_and_born(found):
     quote = next(one for one in found if one["feature"] == "inside-double-quotes")
     assert quote["score"] > 0.95 and quote["interval"][0] > 0.9 and quote["p"] <= 0.05
-    assert quote["untrained_score"] < 0.9 and quote["character_score"] < 0.8
-    assert quote["ablation"]["matters"] > quote["ablation"]["elsewhere"]
-    assert quote["clamp"]["samples"] >= 200 and quote["clamp"]["changed"]
+    assert quote["untrained_score"] < quote["interval"][0] and quote["character_score"] < 0.8
+    # Whether the proofs are right is tested on networks whose answers are known (test_neurons_proof.py).
+    assert quote["ablation"]["places"] >= 20 and quote["ablation"]["random_units"] == 8
+    assert quote["clamp"]["samples"] >= 200 and quote["clamp"]["mark"] == '"'
     assert [point["step"] for point in quote["birth"]["scores"]] == [0, 250, 500]
     assert quote["birth"]["scores"][-1]["score"] > 0.9 > quote["birth"]["scores"][0]["score"]
     assert quote["sentence"].startswith(quote["unit"])
@@ -83,8 +85,9 @@ def test_a_quote_unit_is_found_proved_and_born(found):
 
 def test_the_page_gives_the_run_back(found, typist):
     assert typist.json("import", "page.html", "--run", "again")["run"] == "again"
-    text = typist.good("sample", "again", "--length", "30", "--seed", "3", "--temperature", "0")
-    assert text == typist.good("sample", "run", "--length", "30", "--seed", "3", "--temperature", "0")
+    assert len(typist.good("sample", "again", "--length", "30", "--seed", "3")) == 31
+    bits = [typist.json("score", name, "book.txt")["bits_per_char"] for name in ("run", "again")]
+    assert bits[0] == pytest.approx(bits[1], abs=PAGE_BITS)
 
 
 def test_people_are_told_in_sentences_and_what_to_type_next(typist):

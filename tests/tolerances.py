@@ -127,3 +127,6 @@ SCREENED = 0.02
 PAGE_AUC = 0.004
 """Absolute, a page's AUC of a marked passage, from histograms of 256 bins and shown with three digits, against
 ranks."""
+
+PAGE_BITS = 1e-3
+"""Bits per character of a run and of the one that its page gives back, weights rounded to float16. Seen: 3e-7."""
