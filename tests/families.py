@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.models import FAMILIES, Layer, LayerConfig, ModelConfig, StackConfig, State, Tap, parse_layers, untouched
+from unrolled.models.circuit import CircuitConfig
 from unrolled.models.transformer import Attention
 
 
@@ -89,11 +90,27 @@ PATTERNS = {
     "wavenet": "wavenet*3",
     "transformer": "transformer(heads=2,window=5)*2",
     "transformer-window-2": "transformer(heads=2,window=2)*2",
+    "stackrnn": "stackrnn(depth=6,cell=3,stacks=2) stackrnn(depth=5,cell=4,gated=true)",
+    "tapernn": "tapernn(cells=6,cell=3,tapes=2) tapernn(cells=5,cell=4,gated=true)",
+    "window": "window(window=4) window(window=1,expansion=1.3)",
+    "circuit": "circuit*2",
     "hybrid": "wavenet wavenet transformer(heads=1,window=4) lstm",
     "toy": "toy*2",
     "guest": "guest*2",
 }
 VOCAB = 11
+OTHER_OPTIONS = {
+    CircuitConfig: {
+        "units": (("rule.0", 0, "clip"), ("S.value", 1, "step"), ("C.value", 1, "relu"), ("out", 2, "linear")),
+        "registers": ("S.value", "C.value"),
+        "outputs": ("out", "rule.0"),
+        "stacks": (("S.value", 2, 8, 4),),
+        "counters": (("C.value", 2**45),),
+        "cells": 3,
+        "precision": 32,
+    }
+}
+"""Other values of all options, for families whose options depend on each other."""
 
 
 def config(name: str, *, width: int = 8, plain: bool = False, dropout: float = 0.0) -> ModelConfig:

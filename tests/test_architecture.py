@@ -16,9 +16,9 @@ MODULES = {
     ".".join(("unrolled", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
 }
-FAMILY = ("rnn", "gru", "lstm", "mingru", "tcn", "wavenet", "transformer")
+FAMILY = ("rnn", "gru", "lstm", "mingru", "tcn", "wavenet", "transformer", "stackrnn", "tapernn", "window", "circuit")
 CONTRACT = "models.sequence_model"
-SHARED = ("models.recurrent", "models.convolution")
+SHARED = ("models.recurrent", "models.convolution", "models.controller")
 BOTTOM = ("errors", "folders")
 TRAINING = (
     "training.allocator",
@@ -30,6 +30,15 @@ TRAINING = (
     "training.optimizer",
     "training.structure",
 )
+SYMBOLIC = tuple(
+    f"programs.{name}"
+    for name in (
+        *("words", "faults", "turing", "rule_text", "machine_text", "library"),
+        *("program", "drafting", "lowering", "lowering_tape", "stream", "counting", "units", "circuit"),
+        *("tasks_common", "tasks_memory", "tasks_regular", "tasks_strings", "tasks", "table_cells", "heat"),
+    )
+)
+"""Machines, circuits and tasks as plain values: the standard library is enough."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # module or package: what it may import from unrolled; a package name stands for all that is inside
@@ -41,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models.stack": ("errors", "kernels", CONTRACT),
     "models.recurrent": ("errors", "kernels", CONTRACT),
     "models.convolution": ("errors",),
+    "models.controller": (CONTRACT,),
     **{f"models.{name}": ("errors", "kernels", CONTRACT, *SHARED) for name in FAMILY},
     "models.families": (CONTRACT, *(f"models.{name}" for name in FAMILY)),
     "models.config": ("errors", CONTRACT, "models.stack", "models.families"),
@@ -67,6 +77,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training.recipe": ("errors", "text", "models", "training.allocator", "training.config", "training.measure"),
     "training": ("", "errors", "text", "contest", "kernels", "models", "sampling", "training"),
     "laboratory": ("errors", "text", "models", "sampling", "training"),
+    **{name: ("errors", *SYMBOLIC) for name in SYMBOLIC},
+    "programs": ("", "errors", "text", "models", "sampling", "training", "laboratory", "programs"),
     "inspection": ("errors", "text", "models", "sampling", "training", "neurons", "pages", "laboratory"),
     "benchmarks": ("errors", "text", "models", "sampling", "training", "benchmarks"),
     "public": ("errors", "text", "models", "sampling", "training", "neurons", "laboratory", "inspection"),
@@ -83,6 +95,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "neurons",
         "pages",
         "inspection",
+        "programs",
         "cli",
         "kernels",
     ),
@@ -137,6 +150,14 @@ def test_the_bottom_row_stands_on_the_standard_library_alone(name):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
         assert all(found.split(".")[0] in sys.stdlib_module_names for found in names), names
+
+
+@pytest.mark.parametrize("name", SYMBOLIC)
+def test_machines_need_nothing_but_the_standard_library(name):
+    for node in ast.walk(tree(f"unrolled.{name}")):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        assert all(found.split(".")[0] in {"unrolled", *sys.stdlib_module_names} for found in names), names
 
 
 @EVERY_MODULE

@@ -27,6 +27,9 @@ PATTERNS = {
     "tcn": "tcn*3",
     "wavenet": "wavenet*3",
     "transformer": "transformer(heads=2,window=12)*2",
+    "stackrnn": "stackrnn(depth=12,cell=4)*2",
+    "tapernn": "tapernn(cells=12,cell=4,gated=true)",
+    "window": "window(window=6)*2",
     "hybrid": "wavenet*2 transformer(heads=2,window=8) lstm",
     "lstm-plain": "lstm*2",
 }

@@ -17,7 +17,7 @@ from unrolled.models.rnn import RNNConfig
 from unrolled.models.transformer import TransformerConfig
 from unrolled.models.wavenet import WaveNetConfig
 
-BUILT_IN = ("rnn", "lstm", "gru", "mingru", "tcn", "wavenet", "transformer")
+BUILT_IN = ("rnn", "lstm", "gru", "mingru", "tcn", "wavenet", "transformer", "stackrnn", "tapernn", "window")
 
 
 def refused(call, *words: str) -> None:
@@ -188,6 +188,13 @@ def test_the_weights_are_a_function_of_the_seed():
 @pytest.mark.parametrize("text", ["layer1.cell[0]", " layer1.cell[7] "])
 def test_unit_names(text):
     assert parse_unit(text, families.model("lstm").units) == ("layer1.cell", int(text.strip()[-2]))
+
+
+@pytest.mark.parametrize("text", ["layer0.state.carry", " layer0.state.carry ", "layer0.state.carry[0]"])
+def test_a_group_of_one_unit_needs_no_index(text):
+    units = {"layer0.state.carry": 1, "layer0.state.many": 2}
+    assert parse_unit(text, units) == ("layer0.state.carry", 0)
+    refused(lambda: parse_unit("layer0.state.many", units), "a unit such as")
 
 
 @pytest.mark.parametrize("name", sorted(families.PATTERNS))

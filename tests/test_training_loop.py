@@ -194,7 +194,7 @@ def test_the_census_of_what_training_changes(tmp_path):
     ephemeral = (".grad", ".training", "][lr]")  # of parameters; model.train() opens every step; rate_at(step)
     training = fresh("hybrid")
     assert set(vars(training)) == {
-        *("model", "config", "vocabulary", "train_ids", "valid_ids", "counters", "state", "optimizer")
+        *("model", "config", "vocabulary", "train_ids", "valid_ids", "regime", "counters", "state", "optimizer")
     }
     before = snapshot(training)
     folder = create(tmp_path / "run")

@@ -5,7 +5,8 @@
     ├── TextError          a text that cannot be read, or that is too small to learn from
     ├── RunError           a run folder that is missing, damaged, edited or from a newer version
     │   └── RunLockedError     another process is writing to it
-    └── TrainingError      training that cannot go on (the loss is not finite, the disk is full)
+    ├── TrainingError      training that cannot go on (the loss is not finite, the disk is full)
+    └── MachineError       an automaton or a Turing machine with faults, or a run of one that cannot go on
 
 Knows nothing about what went wrong: whoever raises says it.
 """
@@ -46,6 +47,17 @@ class RunLockedError(RunError):
 
 class TrainingError(UnrolledError):
     """Training that cannot go on; what was saved before stays good."""
+
+
+class MachineError(UnrolledError):
+    """An automaton or a Turing machine with faults, or a run of one that cannot go on.
+
+    `faults` holds every fault of a machine as (line, what is wrong); line 0 is the machine as a whole.
+    """
+
+    def __init__(self, *, expected: str, received: str, remedy: str, faults: Iterable[tuple[int, str]] = ()) -> None:
+        super().__init__(expected=expected, received=received, remedy=remedy)
+        self.faults = tuple(faults)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

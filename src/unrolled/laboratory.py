@@ -16,8 +16,9 @@ from torch import Tensor
 from unrolled.errors import ConfigError, UnrolledError, nearest
 from unrolled.models import SequenceModel, State, Tap, parse_layers, untouched
 from unrolled.models.config import family_of
-from unrolled.sampling import SamplingOptions, decoded, stream, streams
+from unrolled.sampling import SamplingOptions, answers, decoded, likeliest, stream, streams
 from unrolled.text.corpus import Corpus
+from unrolled.text.pairs import NEWLINE, TAB
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
 from unrolled.training.events import Event
@@ -72,6 +73,8 @@ class Run:
     def score(self, corpus: Corpus, part: str = "test", protocol: str = "carried", lanes: int | None = None) -> Score:
         """Score a part of a text (`train`, `valid`, `test` or `all`), read with this run's vocabulary.
 
+        A text of pairs or tags is scored line by line: `protocol` and `lanes` then mean nothing.
+
         Raises ConfigError for another vocabulary, part or protocol, TextError when there is nothing to predict.
         """
         if corpus.vocabulary != self.vocabulary:
@@ -82,6 +85,38 @@ class Run:
             )
         with autocast(self.model, self.config.training.precision):
             return evaluate_part(self.model, corpus, part, Protocol.parse(protocol), lanes=lanes)
+
+    def answer(self, source: str, *, most: int = 1000) -> str:
+        """Return what a run trained on pairs writes after `source`, or what one trained on tags says under it.
+
+        The likeliest symbol is taken every time; a pair's answer ends at the newline or after `most` characters.
+
+        Raises:
+            ConfigError: a run that was trained on a plain text, a source with a TAB or newline, no source of tags.
+        """
+        return self.answers([source], most=most)[0]
+
+    def answers(self, sources: Sequence[str], *, most: int = 1000) -> list[str]:
+        """Return what `answer` does for every source; those of one length are read side by side."""
+        regime, decode = self.config.options.regime, self.vocabulary.decode
+        if regime == "text":
+            raise ConfigError(
+                expected="a run trained on pairs or tags",
+                received="one trained on a plain text",
+                remedy="let it write with sample",
+            )
+        for source in sources:
+            if TAB in source or NEWLINE in source:
+                raise ConfigError(
+                    expected="a source of one line without a TAB", received=repr(source[:40]), remedy="leave them out"
+                )
+        if regime == "tags":
+            return [decode(likeliest(self.model, self.vocabulary.encode(source))) for source in sources]
+        prompts = [self.vocabulary.encode(source + TAB) for source in sources]
+        end, greedy = int(self.vocabulary.encode(NEWLINE)[0]), SamplingOptions(temperature=0.0)
+        precision = self.config.training.precision
+        found = answers(self.model, prompts, greedy, end=end, most=most, precision=precision)
+        return [decode(ids) for ids in found]
 
     def read(self, text: str, state: State | None = None, *, tap: Tap = untouched) -> tuple[Tensor, State]:
         """Read a text; return the log-probabilities (T, V) in nats of what follows each character, and the state."""
@@ -118,7 +153,8 @@ def train(
         if name not in known:
             raise ConfigError(expected="a field of Request", received=repr(name), remedy=nearest(name, known))
     wanted = Request(**request)
-    plan = make_plan(wanted, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
+    lines = corpus.lines("train") if corpus.options.regime != "text" else None
+    plan = make_plan(wanted, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")), lines)
     experiment = begin(corpus, plan, Path(run) if run is not None else new_run_path(corpus.sources, wanted))
     with experiment.folder.lock():
         for event in training_events(experiment.training, experiment.folder):

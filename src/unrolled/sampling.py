@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unrolled.errors import ConfigError, UnrolledError
 from unrolled.models.sequence_model import SequenceModel, State, Tap, Writer, rows, untouched
+from unrolled.text.lines import Lines
 from unrolled.text.vocabulary import Vocabulary
 
 UNKNOWN_ID = 0
@@ -27,6 +28,8 @@ UNKNOWN_ID = 0
 BLOCK_SECONDS = 0.05
 """About so long a fast writer writes before it looks up: what it wrote is handed out, and Ctrl-C is heard."""
 MOST_STEPS = 4096
+MOST_ANSWERS = 256
+"""So many prompts of one length are answered side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,77 @@ def write(
     return gathered(streams(model, prompt, options, seeds=seeds, precision=precision), count=len(seeds), length=length)
 
 
+def answers(
+    model: SequenceModel,
+    prompts: Sequence[np.ndarray],
+    options: SamplingOptions,
+    *,
+    end: int,
+    most: int,
+    seed: int = 1,
+    precision: str = "float32",
+) -> list[np.ndarray]:
+    """Return what the model writes after each prompt until `end`, which is left out, at most `most` symbols.
+
+    Each prompt is read from a cold start, those of one length side by side. The model must be in evaluation mode.
+    """
+    found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(prompts)
+    lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+    device = next(model.parameters()).device
+    for length in np.unique(lengths).tolist():
+        same = np.flatnonzero(lengths == length)
+        for first in range(0, len(same), MOST_ANSWERS):
+            rows_B = same[first : first + MOST_ANSWERS].tolist()
+            tokens_BT = torch.from_numpy(np.stack([prompts[row] for row in rows_B]).astype(np.int64)).to(device)
+            with torch.inference_mode():
+                logits_BTV, state = model(tokens_BT)
+            seeds = [seed + row for row in rows_B]
+            logits_BV = logits_BTV[:, -1].float().cpu().numpy()
+            blocks = streams_on(model, state, logits_BV, options, seeds=seeds, precision=precision)
+            written_BT = _until_all_ended(blocks, end, most, np.zeros((len(rows_B), 0), dtype=np.int64))
+            for row, written_T in zip(rows_B, written_BT, strict=True):
+                ends = np.flatnonzero(written_T == end)
+                found[row] = written_T[: ends[0]] if len(ends) else written_T
+    return found
+
+
+def _until_all_ended(blocks: Iterator[np.ndarray], end: int, most: int, written_BT: np.ndarray) -> np.ndarray:
+    while written_BT.shape[1] < most and not (written_BT == end).any(axis=1).all():
+        written_BT = np.concatenate([written_BT, next(blocks)], axis=1)
+    return written_BT[:, :most]
+
+
+def answer_lines(
+    model: SequenceModel, lines: Lines, rows_L: Sequence[int] | np.ndarray, *, precision: str = "float32"
+) -> list[np.ndarray]:
+    """Return how the model answers the sources of these lines when it always takes the likeliest symbol.
+
+    In "pairs" an answer ends at the newline, or at twice the longest of the targets; in "tags" it has a tag for each
+    symbol of the source, and where nothing is asked the symbol that says so.
+    """
+    if lines.regime == "tags":
+        targets = [np.asarray(lines.target(row), dtype=np.int64) for row in rows_L]
+        found = [likeliest(model, lines.source(row)) for row in rows_L]
+        return [np.where(tags == lines.unasked, tags, said) for said, tags in zip(found, targets, strict=True)]
+    prompts = [lines.ids[lines.starts_L[row] : lines.tabs_L[row] + 1] for row in rows_L]
+    most = 2 * max((len(lines.target(row)) for row in rows_L), default=0) + 1
+    newline = int(lines.ids[lines.ends_L[0]]) if len(lines) else UNKNOWN_ID
+    return answers(model, prompts, SamplingOptions(temperature=0.0), end=newline, most=most, precision=precision)
+
+
+def likeliest(model: SequenceModel, ids: np.ndarray, *, tap: Tap = untouched) -> np.ndarray:
+    """Return the symbol (T,) that the model finds likeliest after each of `ids`, never the unknown one."""
+    if len(ids) == 0:
+        raise ConfigError(expected="at least one character to read", received="none", remedy="give a prompt")
+    device = next(model.parameters()).device
+    tokens_1T = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(device)[None]
+    with torch.inference_mode():
+        logits_1TV, _ = model(tokens_1T, tap=tap)
+    logits_TV = logits_1TV[0].float().cpu().numpy().copy()
+    logits_TV[:, UNKNOWN_ID] = -np.inf
+    return logits_TV.argmax(axis=-1)
+
+
 def gathered(blocks: Iterator[np.ndarray], *, count: int, length: int) -> np.ndarray:
     """Return the first `length` symbols of each of `count` streams, (count, length), from blocks such as `streams`."""
     found, missing = [np.zeros((count, 0), dtype=np.int64)], length
@@ -205,7 +279,9 @@ def streams_on(
     uniforms = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     writer = None
     if tap is untouched:
-        writer = model.writer(state, torch.from_numpy(logits_BV), bfloat16=precision == "bfloat16")
+        # A writer chooses its own precision: tables that autocast rounds have not the size that it reads.
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+            writer = model.writer(state, torch.from_numpy(logits_BV), bfloat16=precision == "bfloat16")
     if writer is None:
         yield from _step_by_step(model, state, logits_BV, options, uniforms, tap)
     else:

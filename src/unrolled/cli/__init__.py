@@ -17,12 +17,14 @@ from unrolled.cli.corpora import corpora
 from unrolled.cli.demo import demo
 from unrolled.cli.doctor import doctor
 from unrolled.cli.import_page import import_
+from unrolled.cli.machine import machine_compile, machine_list, machine_run, machine_step
 from unrolled.cli.mistakes import explained
 from unrolled.cli.neurons import neurons
 from unrolled.cli.runs import runs, show
 from unrolled.cli.sample import sample
 from unrolled.cli.score import score
 from unrolled.cli.settings import settle
+from unrolled.cli.task import task_list, task_table, task_train
 from unrolled.cli.train import train
 from unrolled.errors import UnrolledError
 
@@ -30,16 +32,20 @@ BAD_INPUT = 2
 
 
 class Verb(NamedTuple):
-    """A verb of the command line: the function that does it, how it is typed, and examples for its help."""
+    """A verb of the command line: the function that does it, how it is typed, and examples for its help.
+
+    A verb of two words has its first one as `of`: `unrolled machine run` is the function `machine_run`.
+    """
 
     action: Callable[..., int]
     usage: str
     examples: tuple[str, ...]
+    of: str = ""
 
     @property
     def name(self) -> str:
         """How it is typed: the function's name, without the underscore that a word of Python needs."""
-        return self.action.__name__.rstrip("_")
+        return self.action.__name__.removeprefix(f"{self.of}_").rstrip("_")
 
 
 VERBS = (
@@ -78,10 +84,43 @@ VERBS = (
     Verb(runs, "[DIR] [OPTIONS]", ("unrolled runs",)),
     Verb(show, "RUN [OPTIONS]", ("unrolled show runs/book-lstm",)),
     Verb(import_, "FILE [OPTIONS]", ("unrolled import quotes.html", "unrolled import quotes.html --run runs/quotes")),
+    Verb(machine_list, "[OPTIONS]", ("unrolled machine list",), "machine"),
+    Verb(
+        machine_run,
+        "MACHINE [INPUT] [OPTIONS]",
+        ("unrolled machine run binary-addition 1011+110", "unrolled machine run mine.machine abba --json"),
+        "machine",
+    ),
+    Verb(machine_step, "MACHINE [INPUT] [OPTIONS]", ('unrolled machine step dyck-2 "([])"',), "machine"),
+    Verb(
+        machine_compile,
+        "MACHINE --out RUN [OPTIONS]",
+        ("unrolled machine compile parity --out runs/parity", "unrolled machine compile mine.machine --out runs/mine"),
+        "machine",
+    ),
+    Verb(task_list, "[OPTIONS]", ("unrolled task list",), "task"),
+    Verb(
+        task_train,
+        "TASK [OPTIONS]",
+        ("unrolled task train parity", "unrolled task train reverse --family stackrnn --steps 1200"),
+        "task",
+    ),
+    Verb(
+        task_table,
+        "--out DIR [OPTIONS]",
+        ("unrolled task table --tasks parity,even-pairs --families rnn,lstm,transformer --out table",),
+        "task",
+    ),
     Verb(corpora, "[OPTIONS]", ("unrolled corpora",)),
     Verb(doctor, "[OPTIONS]", ("unrolled doctor --json",)),
     Verb(bench, "[WORD...] [OPTIONS]", ("unrolled bench", "unrolled bench lstm --json")),
 )
+
+TOPICS: dict[str, str] = {
+    "machine": "Automata, stacks and Turing machines: run them, watch them, compile them into a network's weights.",
+    "task": "What a family can learn to compute, and how far beyond the lengths of training it can do it.",
+}
+"""What the verbs of two words are about, by their first word."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,7 +138,7 @@ def run(arguments: list[str]) -> int:
     except UnrolledError as error:
         complain(str(error))
     except CycloptsError as error:
-        complain(str(explained(error, [verb.name for verb in VERBS])))
+        complain(str(explained(error, _words(tuple(error.command_chain or ())))))
     except KeyboardInterrupt:
         complain("interrupted; nothing was lost that had been written")
         status = 130
@@ -114,6 +153,12 @@ def run(arguments: list[str]) -> int:
             raise
         complain("expected enough memory for this, got none left; lower --params, --lanes or --unroll")
     return status if isinstance(status, int) else 0
+
+
+def _words(chain: tuple[str, ...]) -> list[str]:
+    """Return the verbs that could stand after the words of `chain`."""
+    topic = chain[0] if chain and chain[0] in TOPICS else ""
+    return [verb.name for verb in VERBS if verb.of == topic] + ([] if topic else [*TOPICS])
 
 
 def _about(error: OSError) -> str:
@@ -137,9 +182,22 @@ def _app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    groups: dict[str, App] = {}
     for place, verb in enumerate(VERBS):
-        usage = f"Usage: unrolled {verb.name} {verb.usage}"
-        app.command(verb.action, name=verb.name, sort_key=place, usage=usage, help_epilogue=_examples(verb.examples))
+        if verb.of and verb.of not in groups:
+            examples = [line for other in VERBS if other.of == verb.of for line in other.examples]
+            groups[verb.of] = App(
+                name=verb.of,
+                help=TOPICS[verb.of],
+                usage=f"Usage: unrolled {verb.of} VERB [OPTIONS]",
+                help_epilogue=_examples(examples),
+                group_commands="Verbs",
+                sort_key=place,
+            )
+            app.command(groups[verb.of])
+        usage = f"Usage: unrolled {verb.of} {verb.name} {verb.usage}".replace("  ", " ")
+        into = groups[verb.of] if verb.of else app
+        into.command(verb.action, name=verb.name, sort_key=place, usage=usage, help_epilogue=_examples(verb.examples))
     return app
 
 

@@ -100,6 +100,13 @@ def surprise_legend() -> Text:
     return drawn
 
 
+def exactness(accuracy: float | None, unit: str) -> str:
+    """Say in what share an answer was right: `, exact 87.0 %`, of single tags `, right 87.0 %`; "" for a plain text."""
+    if accuracy is None:
+        return ""
+    return f", {'right' if unit == 'tag' else 'exact'} {100 * accuracy:.1f} %"
+
+
 def duration(seconds: float) -> str:
     """Write seconds as a person says them: 42 s, 3 min 05 s, 2 h 10 min."""
     seconds = max(0.0, seconds)

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, bar, curve, duration, legend
+from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, bar, curve, duration, exactness, legend
 from unrolled.cli.console import Voice
 from unrolled.text.display import visible, visible_line
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
@@ -50,6 +50,8 @@ class Story:
     unsaved: str = ""
     stopped: str = ""
     best: float | None = None
+    unit: str = "character"
+    accuracy: float | None = None
 
     def hear(self, event: Event) -> None:
         """Take in one event."""
@@ -60,6 +62,7 @@ class Story:
         elif isinstance(event, Evaluated):
             self.valid.append((event.step, event.score.bits_per_char))
             self.best = event.score.bits_per_char if event.best else self.best
+            self.accuracy = event.score.accuracy
         elif isinstance(event, Wrote):
             self.passages.append((event.step, self.seconds, event.text))
         elif isinstance(event, Skipped):
@@ -122,12 +125,12 @@ class Listener:
     def _line(self, event: Event) -> str:
         story = self.story
         if isinstance(event, Evaluated):
-            mark = " (best)" if event.best else ""
-            return f"step {event.step}/{story.steps}  valid {event.score.bits_per_char:.3f} bits per character{mark}"
+            told = f"{event.score.bits_per_char:.3f} bits per {story.unit}{exactness(event.score.accuracy, story.unit)}"
+            return f"step {event.step}/{story.steps}  valid {told}{' (best)' if event.best else ''}"
         if isinstance(event, Progressed) and event.seconds - self._last_line >= PLAIN_EVERY_SECONDS:
             self._last_line = event.seconds
             return (
-                f"step {event.step}/{story.steps}  train {event.train_bits:.3f} bits per character  "
+                f"step {event.step}/{story.steps}  train {event.train_bits:.3f} bits per {story.unit}  "
                 f"{event.chars_per_second:,.0f} characters/s  {duration(story.seconds_left())} left"
             )
         return story.problem if isinstance(event, Skipped | SaveFailed) else ""
@@ -177,6 +180,9 @@ def _numbers(story: Story, width: int) -> list[RenderableType]:
         Text.assemble("step ", (f"{story.step:,}", "bold"), f"/{story.steps:,}"),
         Text.assemble((f"{story.speed:,.0f}", "bold"), " characters/s"),
     ]
+    if story.accuracy is not None:
+        cells.insert(2, Text(exactness(story.accuracy, story.unit).removeprefix(", "), style=VALID_STYLE))
+        cells.insert(3, Text(f"(bits per {story.unit})", style="dim"))
     if story.skipped:
         cells.append(Text(f"{story.skipped:,} skipped", style="red"))
     lines: list[Text] = []

@@ -97,13 +97,23 @@ class TextArguments:
     "Read bytes instead of characters: any file, nothing lost."
     min_count: Whole = 2
     "Characters seen fewer times in the training part become one unknown symbol."
+    pairs: Switch = False
+    "Each line is a source, a TAB and a target: learn to write the target after the source."
+    tags: Switch = False
+    "Each line is a source, a TAB and as many tags: learn to say a tag after each character (· asks nothing)."
 
     def options(self) -> "TextOptions":
         """Return the same as the text package wants it."""
         from unrolled.text.corpus import TextOptions, parse_split
 
+        if self.pairs and self.tags:
+            raise ConfigError(expected="--pairs or --tags", received="both", remedy="leave one out")
         return TextOptions(
-            split=parse_split(self.split), encoding=self.encoding, as_bytes=self.bytes, min_count=self.min_count
+            split=parse_split(self.split),
+            encoding=self.encoding,
+            as_bytes=self.bytes,
+            min_count=self.min_count,
+            regime="pairs" if self.pairs else "tags" if self.tags else "text",
         )
 
 

@@ -31,6 +31,12 @@ def read(
         corpus = read_corpus(list(texts), options, vocabulary=vocabulary, progress=heard)
     for note in corpus.notes:
         voice.note(note)
+    distinct = corpus.vocabulary.size - 1
+    if options.regime != "text":
+        counts = {name: len(corpus.lines(name)) for name in corpus.parts}
+        sizes = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        voice.say(f"{options.regime:9}{sum(counts.values()):,} lines ({sizes}), {distinct} distinct characters")
+        return corpus
     sizes = ", ".join(f"{len(ids):,} {name}" for name, ids in corpus.parts.items() if len(ids))
-    voice.say(f"text     {corpus.characters:,} characters ({sizes}), {corpus.vocabulary.size - 1} distinct")
+    voice.say(f"text     {corpus.characters:,} characters ({sizes}), {distinct} distinct")
     return corpus

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, curve, duration, legend
+from unrolled.cli.charts import TRAIN_STYLE, VALID_STYLE, curve, duration, exactness, legend
 from unrolled.cli.console import Voice
 from unrolled.cli.milestones import milestones
 from unrolled.cli.options import Folder, Json
@@ -101,7 +101,7 @@ def show(run: Folder, /, *, json: Json = False) -> int:
     _tell(voice, run, config)
     looks = [metric for metric in metrics if isinstance(metric.get("step"), int)]
     if looks:
-        _tell_progress(voice, looks)
+        _tell_progress(voice, looks, _found(config, "text", "options", "regime"))
     lines = [
         ([(look["step"], _number(look, name)) for look in looks], style)
         for name, style in (("train_bits_per_char", TRAIN_STYLE), ("valid_bits_per_char", VALID_STYLE))
@@ -126,18 +126,24 @@ def _tell(voice: Voice, run: Path, config: Mapping[str, object]) -> None:
     size = int(_number(config, "text", "fingerprint", "size", default=0))
     digest = str(_found(config, "text", "fingerprint", "sha256"))[:16]
     training = {name: _found(config, "training", name) for name in ("steps", "lanes", "unroll", "precision", "seed")}
-    told = "{steps} steps of {lanes} lanes × {unroll} characters, {precision}, seed {seed}".format(**training)
+    regime = _found(config, "text", "options", "regime")
+    each = "{lanes} lanes × {unroll} characters"
+    if regime in ("pairs", "tags"):
+        each = "up to {lanes} lines of about {unroll} characters"
+    told = f"{{steps}} steps of {each}, {{precision}}, seed {{seed}}".format(**training)
     voice.say(Text(visible_line(str(run)), style="bold"))
     voice.say(f"model    {visible_line(str(_found(config, 'description')))}")
-    voice.say(f"text     {visible_line(names)}")
+    voice.say(f"{regime if regime in ('pairs', 'tags') else 'text':9}{visible_line(names)}")
     voice.say(f"         {size:,} bytes, sha256 {visible_line(digest)}…")
     voice.say(f"training {visible_line(told)}")
 
 
-def _tell_progress(voice: Voice, looks: list[dict]) -> None:
-    last = looks[-1]
+def _tell_progress(voice: Voice, looks: list[dict], regime: object) -> None:
+    last, unit = looks[-1], {"pairs": "target character", "tags": "tag"}.get(str(regime), "character")
     valid = [bits for look in looks if math.isfinite(bits := _number(look, "valid_bits_per_char"))]
-    best = f", best look {min(valid):.3f} bits per character" if valid else ""
+    best = f", best look {min(valid):.3f} bits per {unit}" if valid else ""
+    accuracy = _number(last, "valid_accuracy")
+    best += exactness(accuracy if math.isfinite(accuracy) else None, unit)
     skipped = int(_number(last, "skipped", default=0))
     told = (
         f", {skipped:,} step{'s' * (skipped > 1)} skipped because the loss or the gradient was not finite"

@@ -7,7 +7,7 @@ done.
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -17,6 +17,8 @@ from unrolled.cli.options import Folder, Json, Number, Switch, Whole
 from unrolled.errors import ConfigError
 
 if TYPE_CHECKING:
+    from unrolled.laboratory import Run
+    from unrolled.models import Tap
     from unrolled.text.vocabulary import Vocabulary
 
 CONTEXT = 16
@@ -59,9 +61,9 @@ def sample(
     run
         The run folder.
     prompt
-        What the text begins with; the model goes on from there.
+        What the text begins with; the model goes on from there. For a run of pairs or tags: a source.
     length
-        How many characters to write.
+        How many characters to write; the answer to a source ends where the model ends it.
     count
         How many texts to write, side by side and with seeds one apart: many cost little more than one.
     seed
@@ -88,6 +90,11 @@ def sample(
     if prompt and (strangers := opened.vocabulary.unknown(prompt)):
         shown = ", ".join(repr(c) for c in strangers[:8])
         voice.note(f"the model has never seen {shown}: read as its unknown symbol")
+    regime = opened.config.options.regime
+    if regime == "tags":
+        return _tag(opened, prompt, tap, {"run": str(run), "prompt": prompt, "clamps": list(clamp)}, count, json=json)
+    if regime == "pairs":
+        prompt = _as_source(prompt)
     start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
     as_bytes = raw and opened.vocabulary.kind == "bytes"
@@ -95,6 +102,8 @@ def sample(
     if count > 1:
         seeds = range(chosen, chosen + count)
         written = opened.samples(start, length, seeds=seeds, tap=tap, **asdict(draw))
+        if regime == "pairs":
+            written = [text.partition("\n")[0] for text in written]
         if json:
             found = [{"seed": one, "text": text} for one, text in zip(seeds, written, strict=True)]
             Voice().result({**told, "count": count, "texts": found})
@@ -104,12 +113,47 @@ def sample(
             _print(prompt, text, raw=raw, as_bytes=as_bytes)
         return 0
     characters = islice(chain.from_iterable(opened.write(start, seed=chosen, tap=tap, **asdict(draw))), length)
+    if regime == "pairs":
+        characters = takewhile(lambda character: character != "\n", characters)
     if json:
         Voice().result({**told, "text": "".join(characters)})
         return 0
     _print(prompt, characters, raw=raw, as_bytes=as_bytes)
     if seed is None and voice.console.is_terminal:
         voice.say(f"(seed {chosen})", style="dim")
+    return 0
+
+
+def _as_source(prompt: str) -> str:
+    """Return the prompt with the TAB after which an answer begins; behind a TAB may stand how the answer begins."""
+    if "\n" in prompt or prompt.count("\t") > 1:
+        raise ConfigError(
+            expected="a source for a run of pairs: one line with at most one TAB", received=repr(prompt[:40]),
+            remedy="give one source at a time",
+        )  # fmt: skip
+    return prompt if "\t" in prompt else prompt + "\t"
+
+
+def _tag(opened: "Run", prompt: str, tap: "Tap", told: dict[str, object], count: int, *, json: bool) -> int:
+    """Print a source and under it the tag that the model finds likeliest after each of its characters."""
+    from unrolled.sampling import likeliest
+    from unrolled.text.display import visible_line
+
+    if not prompt or "\n" in prompt or "\t" in prompt:
+        raise ConfigError(
+            expected="a --prompt of one line without a TAB, as this run was trained on tags",
+            received=repr(prompt[:40]) if prompt else "none",
+            remedy="give the characters to tag",
+        )
+    if count > 1:
+        raise ConfigError(
+            expected="--count 1 for a run of tags", received=str(count), remedy="leave it out: tags are not drawn"
+        )
+    tags = opened.vocabulary.decode(likeliest(opened.model, opened.vocabulary.encode(prompt), tap=tap))
+    if json:
+        Voice().result({**told, "tags": tags})
+        return 0
+    _write(f"{visible_line(prompt)}\n{visible_line(tags)}\n")
     return 0
 
 

@@ -33,10 +33,11 @@ SURPRISE_CHARACTERS = 480
 
 def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score | None") -> None:
     """Print the summary, or its JSON line."""
-    if not voice.live and valid is not None:
+    plain = experiment.corpus.options.regime == "text"
+    if not voice.live and valid is not None and plain:
         voice.say("measuring yardsticks …")
     with voice.console.status("measuring yardsticks …"):
-        rulers = yardsticks_of(experiment.corpus) if valid is not None else []
+        rulers = yardsticks_of(experiment.corpus) if valid is not None and plain else []
     found = figures(experiment, story, valid)
     if voice.as_json:
         voice.result({**found, "yardsticks": {ruler.name: ruler.bits_per_char for ruler in rulers}})
@@ -51,13 +52,14 @@ def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score |
         drawn = curve([(story.train, TRAIN_STYLE), (story.valid, VALID_STYLE)], voice.width - 4, 8, max(1, story.steps))
         voice.say(Panel(drawn, title=legend(), title_align="left", width=voice.width))
     if valid is not None:
-        voice.say(_table(experiment, valid, rulers, voice.width))
-    voice.say(written(experiment, voice.width))
+        voice.say(_table(experiment, valid, rulers, voice.width) if plain else _answers(experiment, valid))
+    voice.say(written(experiment, voice.width) if plain else answered(experiment, voice.width))
     voice.say()
     voice.say("next", style="bold")
+    what = "let it go on from your words" if plain else "ask it about a source of yours"
     voice.commands(
         [
-            (command("unrolled sample", path) + ' --prompt "…"', "let it go on from your words"),
+            (command("unrolled sample", path) + ' --prompt "…"', what),
             (command("unrolled score", path) + " FILE", "how well it predicts another text"),
             (command("unrolled neurons", path), "which of its units mean something, and the proof"),
             (command("unrolled show", path), "how it learned, and what it wrote on the way"),
@@ -126,6 +128,27 @@ def _table(experiment: "Experiment", valid: "Score", rulers: "list[Yardstick]", 
         table.add_row(*cells, *([Text(what)] if beside else []))
         details.append(Text(f"{visible_line(name)}: {what}", style="dim"))
     return Group(Text(title, style="bold"), table, *([] if beside else details))
+
+
+def _answers(experiment: "Experiment", valid: "Score") -> RenderableType:
+    """Say how well the model answers, beside always giving the commonest answer."""
+    from unrolled.cli.score import accuracy_line
+    from unrolled.training.answers import baseline
+
+    training, corpus = experiment.training, experiment.corpus
+    bits = f"{valid.bits_per_char:.3f} bits per {valid.unit}"
+    title = f"{bits} on the validation part ({valid.chars:,} {valid.unit}s, each line from a cold start)"
+    nothing = baseline(corpus.lines("valid"), training.vocabulary)
+    beside = f"knowing nothing, always {visible_line(nothing.answer)!r}: {100 * nothing.share:.1f} %"
+    return Group(Text(title, style="bold"), Text(accuracy_line(valid), style="bold green"), Text(beside, style="dim"))
+
+
+def answered(experiment: "Experiment", width: int) -> Panel:
+    """Let the trained model answer a few lines."""
+    from unrolled.training.loop import answers_of
+
+    text = answers_of(experiment.training)
+    return Panel(Text(text), title="it answers", title_align="left", border_style="green", width=width)
 
 
 def written(experiment: "Experiment", width: int) -> Panel:

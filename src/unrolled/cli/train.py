@@ -54,7 +54,7 @@ class TrainArguments:
     chars: Annotated[Count | None, Parameter(group=BUDGET)] = None
     "Characters to read: 500k, 10M."
     family: Annotated[str, Parameter(group=MODEL, metavar="NAME")] = "lstm"
-    "rnn, lstm, gru, mingru, tcn, wavenet or transformer."
+    "rnn, lstm, gru, mingru, tcn, wavenet, transformer, stackrnn, tapernn or window."
     layers: Annotated[str | None, Parameter(group=MODEL, metavar="PATTERN")] = None
     "A pattern instead of a family: 'wavenet wavenet transformer(window=64)', 'lstm*3'."
     params: Annotated[Count | None, Parameter(group=MODEL)] = None
@@ -147,7 +147,8 @@ def train_new(
     if not voice.live:
         voice.say("measuring this machine …")
     with voice.console.status("measuring this machine …"):
-        plan = make_plan(request, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")))
+        lines = corpus.lines("train") if options.regime != "text" else None
+        plan = make_plan(request, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")), lines)
     path = run if run is not None else new_run_path(corpus.sources, request)
     with listening() as interrupts:
         experiment = begin(corpus, plan, path)
@@ -212,19 +213,23 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     from unrolled.training.run_config import describe
 
     training = plan.training
-    epochs = plan.characters / max(1, len(corpus.part("train")))
+    plain, size = corpus.options.regime == "text", len(corpus.part("train"))
+    lines = 0 if plain else len(corpus.lines("train"))
+    epochs = plan.characters / max(1, size) if plain else training.steps * training.lanes / max(1, lines)
+    each, what = f"{training.lanes} lanes × {training.unroll} characters", "text"
+    if not plain:
+        each, what = f"{min(training.lanes, lines)} lines of about {training.unroll} characters", "lines"
     faster = f" ({plan.faster:.1f}× the other precision here)" if plan.faster > 1.05 else ""
     about = f", about {duration(plan.seconds)}" if plan.seconds is not None else ""
     voice.say(f"model    {describe(plan.model, plan.parameters)}")
-    voice.say(
-        f"training {training.steps:,} steps of {training.lanes} lanes × {training.unroll} characters{about}: "
-        f"{epochs:.1f} times through the text"
-    )
+    voice.say(f"training {training.steps:,} steps of {each}{about}: {epochs:.1f} times through the {what}")
     rate = f"{training.rate:g}"
     if training.optimizer == "muon":
         rate = f"{training.matrix_rate:g} (muon) and {rate} (adamw)"
     voice.say(f"         rate {rate}, {training.precision}{faster}, seed {request.seed}")
-    expected = expected_bits(corpus, plan.characters, request.family if request.layers is None else "")
+    expected = None
+    if plain:
+        expected = expected_bits(corpus, plan.characters, request.family if request.layers is None else "")
     if expected is not None:
         voice.say(f"expects  about {expected:.2f} bits per character on the validation part")
     voice.say(f"run      {visible_line(str(path))}")
@@ -234,6 +239,7 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
 def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "tuple[Story, Score | None]":
     """Train an experiment whose folder is locked while showing it; the score is None when it was interrupted."""
     from unrolled.cli.live import Story, telling
+    from unrolled.training.evaluation import unit_of
     from unrolled.training.experiment import finish
     from unrolled.training.loop import train as training_events
 
@@ -241,6 +247,7 @@ def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "t
     step, seconds = training.counters.step, training.counters.seconds
     title = f"{folder.path.name} · {experiment.config.description}"
     story = Story(title, training.config.steps, step, seconds, step=step, seconds=seconds)
+    story.unit = unit_of(training.regime)
     story.skipped = training.counters.skipped
     folder.truncate_logs_after(step)
     with telling(voice, story) as listener:

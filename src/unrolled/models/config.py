@@ -158,6 +158,7 @@ def from_fields(config: type[C], values: Mapping[str, object]) -> C:
             )
         kind = fields[name].type
         plain = float(value) if kind is float and type(value) is int else value
+        plain = _tuples(plain) if kind is tuple else plain
         if type(plain) is not kind:
             raise ConfigError(
                 expected=f"{name} to be of type {getattr(kind, '__name__', kind)}",
@@ -177,6 +178,11 @@ def from_fields(config: type[C], values: Mapping[str, object]) -> C:
     return config(**checked)
 
 
+def _tuples(value: object) -> object:
+    """Return lists, which are what JSON has for tuples, as tuples, at every depth."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
 def _fields_of(layer: LayerConfig) -> dict[str, object]:
     return {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}  # type: ignore[arg-type]
 
@@ -193,6 +199,12 @@ def _option(family: type[LayerConfig], text: str) -> tuple[str, object]:
         )
     kinds = {field.name: field.type for field in dataclasses.fields(family)}  # type: ignore[arg-type]
     kind = kinds.get(name, str)
+    if kind is tuple:
+        raise ConfigError(
+            expected="an option with one value",
+            received=f"{name}={value}",
+            remedy="leave it out: only a program sets it",
+        )
     try:
         if kind is bool:
             return name, {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]

@@ -320,10 +320,12 @@ _UNIT = re.compile(r"(?P<group>[^\[\]]+)\[(?P<index>\d+)\]")
 
 
 def parse_unit(text: str, units: Mapping[str, int]) -> tuple[str, int]:
-    """Read a unit's stable name, `layer1.cell[137]`, as (group, index).
+    """Read a unit's stable name, `layer1.cell[137]`, as (group, index); a group of one unit needs no index.
 
     Raises ConfigError when the group does not exist in `units` or the index is out of range.
     """
+    if units.get(text.strip()) == 1:
+        return text.strip(), 0
     found = _UNIT.fullmatch(text.strip())
     if found is None:
         raise ConfigError(expected="a unit such as layer0.hidden[12]", received=repr(text), remedy="name one unit")

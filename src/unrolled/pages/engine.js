@@ -503,6 +503,289 @@ function mlp(kit, { expansion }) {
   };
 }
 
+/**
+ * A recurrent controller with a memory: it reads r from it, then h = tanh(W x + b + U h + V r), or an LSTM's; what it
+ * emits, E h + e, acts on the memory. `memory` is { reading, reads, units, emits, initial, read, act }: read(state, r)
+ * writes what is read into r; act(emitted, state, show) returns the memory's new part of the state, and calls
+ * show?.(at, values, size) for each of its `units`, with `size` where every so many of the values are shares.
+ */
+function controller(kit, { gated }, memory) {
+  const n = kit.width;
+  const stacked = gated ? 4 * n : n;
+  const { reads, emits } = memory;
+  const [readName] = kit.units([memory.reading], reads);
+  const gateNames = gated ? kit.units(["input_gate", "forget_gate", "candidate", "output_gate", "cell"], n) : [];
+  const [hiddenName] = kit.units(["hidden"], n);
+  const names = memory.units.map(([name, size]) => kit.units([name], size)[0]);
+  const input = kit.linear("weight_ih", "bias", stacked, n);
+  const recurrent = kit.linear("weight_hh", null, stacked, n);
+  const reading = kit.linear("weight_rh", null, stacked, reads);
+  const emit = kit.linear("emit.weight", "emit.bias", emits, n);
+  const [pre, added, read] = [zeros(stacked), zeros(stacked), zeros(reads)];
+  const [i, f, g, o] = [0, 1, 2, 3].map((gate) => pre.subarray(gate * n, (gate + 1) * n));
+
+  function think(state, tap) {
+    const hidden = zeros(n);
+    if (!gated) {
+      for (let k = 0; k < n; k++) hidden[k] = Math.tanh(pre[k]);
+      tap?.(hiddenName, hidden);
+      return { hidden };
+    }
+    for (let k = 0; k < 4 * n; k++) pre[k] = k >= 2 * n && k < 3 * n ? Math.tanh(pre[k]) : sigmoid(pre[k]);
+    [i, f, g, o].forEach((gate, at) => tap?.(gateNames[at], gate));
+    const cell = zeros(n);
+    for (let k = 0; k < n; k++) cell[k] = f[k] * state.cell[k] + i[k] * g[k];
+    tap?.(gateNames[4], cell);
+    for (let k = 0; k < n; k++) hidden[k] = o[k] * Math.tanh(cell[k]);
+    tap?.(hiddenName, hidden);
+    return { hidden, cell };
+  }
+
+  return {
+    inputs: input,
+    initial: () => ({ hidden: zeros(n), ...(gated && { cell: zeros(n) }), ...memory.initial() }),
+    step(inputs, state, tap) {
+      memory.read(state, read);
+      tap?.(readName, read);
+      recurrent(state.hidden, pre);
+      reading(read, added);
+      for (let k = 0; k < stacked; k++) pre[k] += inputs[k] + added[k];
+      const after = think(state, tap);
+      const show = tap && ((at, values, size) => {
+        const before = values.slice();
+        tap(names[at], values);
+        if (size && values.some((value, k) => value !== before[k])) bounded(values, size);
+      });
+      return [after.hidden, { ...after, ...memory.act(emit(after.hidden), state, show) }];
+    },
+  };
+}
+
+/** Turn each `size` of the numbers into shares that add up to 1. */
+function shares(numbers, size) {
+  for (let start = 0; start < numbers.length; start += size) softmax(numbers.subarray(start, start + size), 1);
+  return numbers;
+}
+
+/** Hold shares that a tap changed to [0, 1], and each `size` of them to at most 1 in all, or a memory would grow. */
+function bounded(numbers, size) {
+  for (let start = 0; start < numbers.length; start += size) {
+    let total = 0;
+    for (let k = start; k < start + size; k++) total += numbers[k] = Math.min(1, Math.max(0, numbers[k]));
+    if (total > 1) for (let k = start; k < start + size; k++) numbers[k] /= total;
+  }
+}
+
+/** Stacks of `depth` cells: each is pushed to, popped from and kept in proportion; the lowest cell falls out. */
+function stackRNN(kit, { depth, cell, stacks, gated }) {
+  const reads = stacks * cell;
+  const size = depth * cell;
+  return controller(kit, { gated }, {
+    reading: "top",
+    reads,
+    emits: 3 * stacks + reads,
+    units: [["action", 3 * stacks], ["pushed", reads]],
+    initial: () => ({ stack: zeros(stacks * size) }),
+    read({ stack }, top) {
+      for (let s = 0; s < stacks; s++) top.set(stack.subarray(s * size, s * size + cell), s * cell);
+    },
+    act(emitted, { stack: before }, show) {
+      const action = shares(emitted.subarray(0, 3 * stacks), 3);
+      const pushed = emitted.subarray(3 * stacks);
+      for (let k = 0; k < reads; k++) pushed[k] = Math.tanh(pushed[k]);
+      show?.(0, action, 3);
+      show?.(1, pushed);
+      const stack = zeros(stacks * size);
+      for (let s = 0; s < stacks; s++) {
+        const [push, pop, keep] = action.subarray(3 * s, 3 * s + 3);
+        for (let k = 0, at = s * size; k < size; k++, at++) {
+          const above = k < cell ? pushed[s * cell + k] : before[at - cell];
+          const below = k + cell < size ? before[at + cell] : 0;
+          stack[at] = push * above + pop * below + keep * before[at];
+        }
+      }
+      return { stack };
+    },
+  });
+}
+
+/** Tapes, rings of `cells` cells: the head, a share for each cell, reads, writes and moves; home leaves a mark. */
+function tapeRNN(kit, { cells, cell, tapes, gated }) {
+  const reads = tapes * cell;
+  const size = cells * cell;
+  const start = zeros(tapes * cells).map((_, at) => (at % cells === 0 ? 1 : 0));
+  return controller(kit, { gated }, {
+    reading: "read",
+    reads,
+    emits: 5 * tapes + 2 * reads,
+    units: [["action", 5 * tapes], ["write", reads], ["written", reads], ["head", tapes * cells]],
+    initial: () => ({ tape: zeros(tapes * size), head: start, mark: start }),
+    read({ tape, head }, read) {
+      read.fill(0);
+      for (let p = 0; p < tapes * cells; p++) {
+        const into = Math.floor(p / cells) * cell;
+        for (let k = 0; k < cell; k++) read[into + k] += head[p] * tape[p * cell + k];
+      }
+    },
+    act(emitted, before, show) {
+      const action = shares(emitted.subarray(0, 5 * tapes), 5);
+      const write = emitted.subarray(5 * tapes, 5 * tapes + reads);
+      const written = emitted.subarray(5 * tapes + reads);
+      for (let k = 0; k < reads; k++) write[k] = sigmoid(write[k]);
+      for (let k = 0; k < reads; k++) written[k] = Math.tanh(written[k]);
+      show?.(0, action, 5);
+      show?.(1, write, 1);
+      show?.(2, written);
+      const [tape, head, mark] = [before.tape.slice(), zeros(tapes * cells), zeros(tapes * cells)];
+      for (let p = 0; p < tapes * cells; p++) {
+        const s = Math.floor(p / cells);
+        for (let k = 0, at = p * cell, from = s * cell; k < cell; k++, at++, from++) {
+          tape[at] += write[from] * before.head[p] * (written[from] - tape[at]);
+        }
+        const [stay, right, left, home, back] = action.subarray(5 * s, 5 * s + 5);
+        const at = p - s * cells;
+        const [from, to] = [s * cells + ((at + cells - 1) % cells), s * cells + ((at + 1) % cells)];
+        head[p] = stay * before.head[p] + right * before.head[from] + left * before.head[to];
+        head[p] += home * start[p] + back * before.mark[p];
+        mark[p] = before.mark[p] + home * (before.head[p] - before.mark[p]);
+      }
+      show?.(3, head, cells);
+      return { tape, head, mark };
+    },
+  });
+}
+
+/** h = tanh(b + sum_j W_j x_(t - (W-1-j)));  y = V h + c: a perceptron over the last W inputs */
+function fixedWindow(kit, { window, expansion }) {
+  const n = Math.max(1, round(expansion * kit.width));
+  const [name] = kit.units(["hidden"], n);
+  const seen = convolution(kit, "weight", "bias", n, { kernel: window, cycle: 1 });
+  const output = kit.linear("output.weight", "output.bias", kit.width, n);
+  const [hidden, y] = [zeros(n), zeros(kit.width)];
+  return {
+    inputs: identity,
+    initial: () => ({ past: seen.empty() }),
+    step(x, state, tap) {
+      const past = state.past.after(x);
+      seen.convolve(past, hidden);
+      for (let k = 0; k < n; k++) hidden[k] = Math.tanh(hidden[k]);
+      tap?.(name, hidden);
+      return [output(hidden, y), { past }];
+    },
+  };
+}
+
+/**
+ * u = f(W x + U r + V u + b) in float64: units in levels, V from lower to higher ones, r those that are remembered.
+ * With names each unit is a group of its own, and stacks and counters are exact or an error (models/circuit.py).
+ */
+function circuit(kit, { units, registers, outputs, stacks, counters, cells }) {
+  const named = units.length > 0;
+  const n = named ? units.length : kit.width;
+  const names = named ? units.map(([name]) => kit.units([name], 1)[0]) : kit.units(["hidden"], n);
+  const at = new Map(units.map(([name], k) => [name, k]));
+  const kept = named ? registers.map((name) => at.get(name)) : Array.from({ length: n }, (_, k) => k);
+  const written = named ? outputs.map((name) => at.get(name)) : kept;
+  const place = new Map(registers.map((name, r) => [name, r]));
+  const input = sparse(kit.tensor("input", [n, kit.width]), n, kit.width);
+  const recurrent = sparse(kit.tensor("recurrent", [n, kept.length]), n, kept.length);
+  const blocks = units.filter(([, level, kind], k) => k === 0 || level !== units[k - 1][1] || kind !== units[k - 1][2]);
+  const within = blocks.length > 1 ? sparse(kit.tensor("within", [n, n]), n, n) : Array(n).fill([]);
+  units.forEach(([, level], k) => (within[k] = within[k].filter(([from]) => units[from][1] < level)));
+  const bias = kit.tensor("bias", [n]);
+  const shown = zeros(named ? 1 : n);
+
+  /** Show units to a tap as it is used to them; return whether it changed one. What it left alone stays float64. */
+  function show(tap, name, values, first) {
+    for (let k = 0; k < shown.length; k++) shown[k] = values[first + k];
+    tap(name, shown);
+    let changed = false;
+    for (let k = 0; k < shown.length; k++) {
+      if (shown[k] === Math.fround(values[first + k])) continue;
+      values[first + k] = shown[k];
+      changed = true;
+    }
+    return changed;
+  }
+
+  return {
+    inputs(x) {
+      return Float64Array.from(input, (row, k) => dot(row, x, bias[k]));
+    },
+    initial: () => ({
+      registers: new Float64Array(kept.length), steps: 0, edited: false, cells: stacks.map(() => []),
+    }),
+    step(inputs, state, tap) {
+      const values = new Float64Array(n);
+      let { edited } = state;
+      for (let k = 0; k < n; k++) {
+        const sum = dot(within[k], values, dot(recurrent[k], state.registers, inputs[k]));
+        values[k] = saturated[named ? units[k][2] : "clip"](sum);
+        if (tap && named) edited = show(tap, names[k], values, k) || edited;
+      }
+      if (tap && !named) show(tap, names[0], values, 0);
+      const after = { ...state, registers: Float64Array.from(kept, (k) => values[k]), steps: state.steps + 1 };
+      after.edited = edited && after.registers.some((value) => value !== 0);
+      for (const [name, largest] of counters) {
+        if (!after.edited && after.registers[place.get(name)] > largest) outgrown(name, `count to ${largest}`, after);
+      }
+      stacks.forEach((stack, s) => settle(stack, s, place.get(stack[0]), cells, after));
+      const y = zeros(kit.width);
+      written.forEach((k, column) => (y[column] = values[k]));
+      return [y, after];
+    },
+  };
+}
+
+const saturated = {
+  clip: (sum) => Math.min(1, Math.max(0, sum)),
+  step: (sum) => (sum > 0 ? 1 : 0),
+  relu: (sum) => Math.max(0, sum),
+  linear: (sum) => sum,
+};
+
+/** The numbers of each row that are not 0, as [column, number]. */
+function sparse(matrix, rows, columns) {
+  return Array.from({ length: rows }, (_, row) => {
+    const found = [];
+    for (let j = 0; j < columns; j++) if (matrix[row * columns + j] !== 0) found.push([j, matrix[row * columns + j]]);
+    return found;
+  });
+}
+
+function dot(row, x, start) {
+  let sum = start;
+  for (const [j, weight] of row) sum += weight * x[j];
+  return sum;
+}
+
+function outgrown(unit, allowed, { steps }) {
+  const name = unit.replace(/\.value$/, "");
+  fail(`${name} to ${allowed}`, `more at step ${steps}`, "give a shorter input, or more memory cells to the machine");
+}
+
+/** Keep one stack within its bounds after a step: move its lowest symbols into a cell, or take the last cell back. */
+function settle([name, bits, deepest, moved], s, r, most, after) {
+  const value = after.registers[r];
+  const deeper = (symbols) => !Number.isInteger(value * 2 ** (bits * symbols));
+  if (most === 0) {
+    if (!after.edited && deeper(deepest)) outgrown(name, `hold at most ${deepest} symbols`, after);
+    return;
+  }
+  let held = value === 0 ? [] : after.cells[s]; // a newline has emptied the stack
+  if (deeper(2 * moved)) {
+    const scale = 2 ** (bits * (moved + (deeper(2 * moved + 1) ? 2 : 1)));
+    const high = Math.floor(value * scale) / scale;
+    if (held.length < most) held = [...held, (value - high) * scale];
+    else if (!after.edited) outgrown(name, `fit into its ${most} memory cells`, after);
+    after.registers[r] = high;
+  } else if (held.length > 0 && !deeper(1)) {
+    after.registers[r] = value + held.at(-1) / 2 ** bits;
+    held = held.slice(0, -1);
+  }
+  after.cells = after.cells.map((old, k) => (k === s ? held : old));
+}
+
 const flag = { what: "true or false", fits: (value) => typeof value === "boolean" };
 const number = { what: "a number", fits: Number.isFinite };
 const positive = { what: "a number above 0", fits: (value) => Number.isFinite(value) && value > 0 };
@@ -510,7 +793,16 @@ const count = (low, high) => ({
   what: `a whole number from ${low} to ${high}`,
   fits: (value) => Number.isInteger(value) && value >= low && value <= high,
 });
+const controlled = { cell: count(1, 1024), gated: flag };
 const reach = { kernel: count(2, 64), cycle: count(1, 14) };
+
+/** A list of rows whose values have these types; without types, of names. */
+const rowsOf = (...types) => ({
+  what: `a list of ${types.length ? `(${types.join(", ")})` : "names"}`,
+  fits: (value) => Array.isArray(value) && value.every((row) => types.length
+    ? Array.isArray(row) && row.length === types.length && row.every((cell, k) => typeof cell === types[k])
+    : typeof row === "string"),
+});
 
 /** Each family: the options that its configuration must have, and the residual branches of one layer. */
 export const FAMILIES = {
@@ -523,6 +815,21 @@ export const FAMILIES = {
   transformer: {
     options: { heads: count(1, 256), window: count(1, 65536), expansion: positive },
     branches: [attention, mlp],
+  },
+  stackrnn: { options: { depth: count(1, 65536), stacks: count(1, 64), ...controlled }, branches: [stackRNN] },
+  tapernn: { options: { cells: count(2, 65536), tapes: count(1, 64), ...controlled }, branches: [tapeRNN] },
+  window: { options: { window: count(1, 1024), expansion: positive }, branches: [fixedWindow] },
+  circuit: {
+    options: {
+      units: rowsOf("string", "number", "string"),
+      registers: rowsOf(),
+      outputs: rowsOf(),
+      stacks: rowsOf("string", "number", "number", "number"),
+      counters: rowsOf("string", "number"),
+      cells: count(0, 2 ** 20),
+      precision: count(32, 64),
+    },
+    branches: [circuit],
   },
 };
 
@@ -597,8 +904,10 @@ export class Model {
           this.units[unitPrefix + name] = size;
           return unitPrefix + name;
         }),
+      tensor: (name, shape) => tensors.take(prefix + name, shape),
       linear: (weight, bias, rows, columns, shape = [rows, columns]) => {
-        const [w, b, y] = [tensors.take(prefix + weight, shape), tensors.take(prefix + bias, [rows]), zeros(rows)];
+        const [w, y] = [tensors.take(prefix + weight, shape), zeros(rows)];
+        const b = bias === null ? zeros(rows) : tensors.take(prefix + bias, [rows]);
         const product = this.kernel.linear(w, b, rows, columns);
         return (x, out = y) => product(x, out);
       },
@@ -659,8 +968,9 @@ export class Model {
 
 // ---------------------------------------------------------------------------------------------------- taps
 
-/** Read a unit's name, `layer1.cell[137]`; return [group, index]. */
+/** Read a unit's name, `layer1.cell[137]`; return [group, index]. A group of one unit needs no index. */
 export function parseUnit(text, units) {
+  if (Object.hasOwn(units, text.trim()) && units[text.trim()] === 1) return [text.trim(), 0];
   const [, group, digits] = /^([^[\]]+)\[(\d+)\]$/.exec(text.trim()) ?? [];
   if (group === undefined) fail("a unit such as layer0.hidden[12]", quoted(text), "name one unit");
   if (!Object.hasOwn(units, group)) {

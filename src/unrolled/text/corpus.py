@@ -19,7 +19,9 @@ from unrolled.errors import ConfigError, TextError, UnrolledError, nearest
 from unrolled.text import cache as entries
 from unrolled.text.display import visible_line
 from unrolled.text.feeds import IN_MEMORY, BuiltinFeed, Feed, FileFeed, StringFeed
+from unrolled.text.lines import Lines
 from unrolled.text.options import PART_NAMES, TextOptions, parse_split
+from unrolled.text.pairs import kept_characters
 from unrolled.text.reading import Fingerprint, Progress, Remarks
 from unrolled.text.sources import resolve
 from unrolled.text.tokens import ByteFile, ProvisionalIds
@@ -72,6 +74,14 @@ class Corpus:
             ConfigError: no such part (names the nearest).
         """
         return self.ids if name == "all" else self.parts[_checked_part(name)]
+
+    def lines(self, part: str) -> Lines:
+        """Return the lines of a part, or of "all" of them, of a text that was read as pairs or tags.
+
+        Raises:
+            ConfigError: no such part (names the nearest), or a text that knows no lines.
+        """
+        return Lines.of(self.part(part), self.vocabulary, self.options.regime)
 
     def bytes_of(self, part: str) -> int:
         """Return how many bytes a part, or "all" of them, takes in UTF-8 (read as bytes: how many it has).
@@ -133,6 +143,14 @@ def check_enough(corpus: Corpus, needed: int, part: str = "train") -> None:
         TextError: it has not.
     """
     have = len(corpus.part(part))
+    if part == "train" and corpus.options.regime != "text":
+        needed, lines = 0, len(corpus.lines(part))
+        if lines < 2:
+            raise TextError(
+                expected="at least 2 lines in the part train",
+                received=str(lines),
+                remedy="give more examples or another split",
+            )
     if have < needed:
         raise TextError(
             expected=f"at least {needed:,} characters in the part {part}",
@@ -200,7 +218,8 @@ class _Reading:
         poured = self.feed.pour(provisional, self.progress)
         census = provisional.census(poured.bounds)
         # bytes are lossless, so a rare byte stays
-        vocabulary = self.vocabulary or census.vocabulary(kind, 1 if self.options.as_bytes else self.options.min_count)
+        least, always = self.options.min_count, kept_characters(self.options.regime)
+        vocabulary = self.vocabulary or census.vocabulary(kind, 1 if self.options.as_bytes else least, always)
         rare = census.rare(vocabulary)
         return {
             "format": _FORMAT,

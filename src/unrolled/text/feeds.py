@@ -13,7 +13,9 @@ from typing import Protocol, runtime_checkable
 
 from unrolled.errors import TextError
 from unrolled.text.builtin import assign, documents
+from unrolled.text.display import visible_line
 from unrolled.text.options import TextOptions, part_bounds
+from unrolled.text.pairs import Arranged, arrange
 from unrolled.text.reading import Fingerprint, Progress, Remarks, TextReader, take_fingerprint
 from unrolled.text.sources import Source
 from unrolled.text.tokens import ProvisionalIds
@@ -61,11 +63,10 @@ class Feed(Protocol):
 
 
 class FileFeed:
-    """Files read one after the other; the parts are contiguous."""
-
-    kind = "files"
+    """Files read one after the other; the parts are contiguous, or made of shuffled lines in another regime."""
 
     def __init__(self, files: Sequence[Source], names: tuple[str, ...], options: TextOptions) -> None:
+        self.kind = _kind("files", options)
         self.names = names
         self._files = files
         self._options = options
@@ -90,9 +91,25 @@ class FileFeed:
         """Decode the files into `ids`."""
         options = self._options
         reader = TextReader(self._files, options.encoding, as_bytes=options.as_bytes, progress=progress)
+        if options.regime != "text":
+            arranged = arrange("".join(reader), options, self._where)
+            reader.remarks.lines_said = list(arranged.notes)
+            return Poured(reader.fingerprint, _add_lines(ids, arranged), reader.remarks)
         for chunk in reader:
             ids.add(chunk)
         return Poured(reader.fingerprint, part_bounds(ids.length, options.split), reader.remarks)
+
+    def _where(self, line: int) -> str:
+        """Name a line of the whole text: where there are several files, by its number in its own."""
+        if len(self._files) == 1:
+            return f"line {line}"
+        for file in self._files:
+            text = "".join(TextReader([file], self._options.encoding))
+            count = text.count("\n") + (not text.endswith("\n"))
+            if line <= count:
+                return f"line {line} of {visible_line(file.name)}"
+            line -= count
+        return f"line {line}"
 
 
 class BuiltinFeed:
@@ -101,6 +118,12 @@ class BuiltinFeed:
     kind = "builtin"
 
     def __init__(self, name: str, options: TextOptions) -> None:
+        if options.regime != "text":
+            raise TextError(
+                expected=f"a file of {options.regime}: a source, a TAB and a target in every line",
+                received=f"the built-in text {name}",
+                remedy="name a file, or read it as a plain text",
+            )
         self.names: tuple[str, ...] = (f"builtin:{name}",)
         self._documents = documents(name)
         self._options = options
@@ -132,13 +155,12 @@ class BuiltinFeed:
 
 
 class StringFeed:
-    """A string in memory, taken as it is; the parts are contiguous."""
-
-    kind = "string"
+    """A string in memory, taken as it is; the parts are contiguous, or made of shuffled lines in another regime."""
 
     def __init__(self, text: str, options: TextOptions) -> None:
         if not text:
             raise TextError(expected="a text", received="an empty string", remedy="give at least a few sentences")
+        self.kind = _kind("string", options)
         self.names: tuple[str, ...] = (IN_MEMORY,)
         self._raw = text.encode("utf-8", "surrogatepass")
         self._text = self._raw.decode("latin-1") if options.as_bytes else text
@@ -160,5 +182,20 @@ class StringFeed:
 
     def pour(self, ids: ProvisionalIds, progress: Progress | None) -> Poured:
         """Append the string to `ids`."""
+        if self._options.regime != "text":
+            arranged = arrange(self._text, self._options)
+            return Poured(
+                self.fingerprint(progress), _add_lines(ids, arranged), Remarks(lines_said=list(arranged.notes))
+            )
         ids.add(self._text)
         return Poured(self.fingerprint(progress), part_bounds(ids.length, self._options.split))
+
+
+def _kind(kind: str, options: TextOptions) -> str:
+    return kind if options.regime == "text" else f"{kind} of {options.regime}"
+
+
+def _add_lines(ids: ProvisionalIds, arranged: Arranged) -> Bounds:
+    for part in arranged.parts:
+        ids.add(part)
+    return arranged.bounds

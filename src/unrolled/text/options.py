@@ -11,6 +11,7 @@ from unrolled.errors import ConfigError
 from unrolled.text.encoding import checked_encoding
 
 PART_NAMES = ("train", "valid", "test")
+REGIMES = ("text", "pairs", "tags")
 
 Split = tuple[float, float, float]
 
@@ -22,8 +23,11 @@ class TextOptions:
     Characters that occur fewer than `min_count` times in the training part become the unknown symbol. `as_bytes`
     reads every byte as a symbol, losslessly; `encoding` and `min_count` then mean nothing.
 
+    `regime` says what a line is: "text" knows no lines, "pairs" has a source, a TAB and the target that shall be
+    written after it, "tags" a source, a TAB and one tag for each character of the source (see `unrolled.text.pairs`).
+
     Raises:
-        ConfigError: a split that is no split, `min_count` below 1.
+        ConfigError: a split that is no split, `min_count` below 1, an unknown regime, lines read as bytes.
         TextError: an unknown encoding.
     """
 
@@ -31,6 +35,7 @@ class TextOptions:
     encoding: str = "utf-8"
     as_bytes: bool = False
     min_count: int = 2
+    regime: str = "text"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "split", checked_split(self.split))
@@ -38,6 +43,16 @@ class TextOptions:
         if self.min_count < 1:
             raise ConfigError(
                 expected="a minimum count of at least 1", received=str(self.min_count), remedy="use 1 to keep all"
+            )
+        if self.regime not in REGIMES:
+            raise ConfigError(
+                expected="a regime: " + ", ".join(REGIMES), received=repr(self.regime), remedy="choose one of them"
+            )
+        if self.regime != "text" and self.as_bytes:
+            raise ConfigError(
+                expected=f"characters in {self.regime}",
+                received="--bytes",
+                remedy="leave it out, or name an --encoding",
             )
 
 

@@ -64,6 +64,7 @@ class Remarks:
     marks: dict[str, list[int]] = field(default_factory=dict)
     line_ends: int = 0
     line_end_files: list[int] = field(default_factory=list)
+    lines_said: list[str] = field(default_factory=list)
 
     def lines(self, names: Sequence[str]) -> Iterator[str]:
         """Yield the remarks as sentences."""
@@ -71,6 +72,7 @@ class Remarks:
             yield f"read as {encoding.upper()} and removed the byte order mark of {_listed(files, names)}"
         if self.line_ends:
             yield f"turned {self.line_ends:,} CRLF line ends into LF in {_listed(self.line_end_files, names)}"
+        yield from self.lines_said
 
 
 def take_fingerprint(sources: Sequence[Source], progress: Progress | None = None) -> Fingerprint:

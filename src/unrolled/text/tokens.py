@@ -29,10 +29,10 @@ class Census:
     codes: np.ndarray
     counts: np.ndarray
 
-    def vocabulary(self, kind: Literal["characters", "bytes"], min_count: int) -> Vocabulary:
-        """Return the characters that occur at least `min_count` times in the training part."""
-        kept = self.codes[self.counts[0] >= max(min_count, 1)]
-        return Vocabulary(kind, (UNKNOWN, *(chr(code) for code in np.sort(kept) if code != ord(UNKNOWN))))
+    def vocabulary(self, kind: Literal["characters", "bytes"], min_count: int, always: str = "") -> Vocabulary:
+        """Return the characters that occur at least `min_count` times in the training part, and those of `always`."""
+        kept = {*self.codes[self.counts[0] >= max(min_count, 1)].tolist(), *map(ord, always)}
+        return Vocabulary(kind, (UNKNOWN, *(chr(code) for code in sorted(kept) if code != ord(UNKNOWN))))
 
     def rare(self, vocabulary: Vocabulary) -> tuple[str, ...]:
         """Return the characters of the training part that the vocabulary does not have, most frequent first."""

@@ -7,8 +7,9 @@ into lanes that run side by side; every lane but the first warms its state up on
 For models whose view is shorter than that this is exact; what it changes for the others is measured in
 docs/results/protocols.md. `lanes=1` is exact always.
 `reset:N`: cold start every N characters; every character but the part's first is predicted once.
+`pairs` and `tags`: cold start at each line of a text that was read so; what the target asks is predicted, nothing else.
 
-Shapes: B lanes, T time, V vocabulary.
+Shapes: B lanes or lines, T time, V vocabulary.
 """
 
 import math
@@ -24,6 +25,7 @@ from unrolled.errors import ConfigError, TextError
 from unrolled.models.sequence_model import SequenceModel, State
 from unrolled.sampling import UNKNOWN_ID
 from unrolled.text.corpus import Corpus
+from unrolled.text.lines import UNASKED_ID, Lines
 
 WARM_UP = 1024
 MAX_LANES = 64
@@ -33,9 +35,10 @@ BLOCK_CHARACTERS = 8192
 
 @dataclass(frozen=True)
 class Protocol:
-    """`carried` (`reset` is 0) or `reset:N`."""
+    """`carried` (`reset` is 0) or `reset:N`; where `lines` names a regime, each of its lines by itself."""
 
     reset: int = 0
+    lines: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Protocol":
@@ -52,7 +55,26 @@ class Protocol:
         )
 
     def __str__(self) -> str:
-        return f"reset:{self.reset}" if self.reset else "carried"
+        return self.lines or (f"reset:{self.reset}" if self.reset else "carried")
+
+
+def unit_of(regime: str) -> str:
+    """Return what is predicted in a regime: a character, a target character or a tag."""
+    return {"pairs": "target character", "tags": "tag"}.get(regime, "character")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How many of `lines` were answered wholly right (`exact`), and how many of the `asked` symbols (`right`).
+
+    An answer is what the model would write when it always takes the likeliest symbol, to the end of the line. The
+    symbols of a pair are judged after the right ones before them.
+    """
+
+    lines: int
+    exact: int
+    asked: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,20 @@ class Score:
     utf8_bytes: int
     protocol: Protocol
     unknown: int = 0
+    answers: Answers | None = None
+
+    @property
+    def unit(self) -> str:
+        """What `chars` counts, in words."""
+        return unit_of(self.protocol.lines)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of pairs whose answer is exactly the target, or of single tags that are right; else None."""
+        if self.answers is None:
+            return None
+        whole = self.protocol.lines == "pairs"
+        return self.answers.exact / self.answers.lines if whole else self.answers.right / self.answers.asked
 
     @property
     def nats_per_char(self) -> float:
@@ -82,7 +118,7 @@ class Score:
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers under their public names."""
-        return {
+        told: dict[str, object] = {
             "bits_per_char": self.bits_per_char,
             "nats_per_char": self.nats_per_char,
             "bits_per_byte": self.bits_per_byte,
@@ -90,6 +126,10 @@ class Score:
             "protocol": str(self.protocol),
             "unknown_chars": self.unknown,
         }
+        if self.answers is not None:
+            exact = self.answers.exact / self.answers.lines
+            told |= {"accuracy": self.accuracy, "exact": exact, "lines": self.answers.lines}
+        return told
 
 
 def evaluate_part(
@@ -104,8 +144,12 @@ def evaluate_part(
 ) -> Score:
     """Score a part of a text, or its first `at_most` characters; bytes are those of the scored characters.
 
-    Raises as `evaluate` does; ConfigError for an unknown part.
+    A text of pairs or tags is scored line by line, whatever the protocol. Raises as `evaluate` does; ConfigError for
+    an unknown part.
     """
+    if corpus.options.regime != "text":
+        sizes_V = corpus.vocabulary.bytes_per_symbol
+        return evaluate_lines(model, corpus.lines(part), sizes_V=sizes_V, at_most=at_most, should_stop=should_stop)
     whole, sizes = corpus.part(part), corpus.vocabulary.bytes_per_symbol
     ids = whole[:at_most]
     size = corpus.bytes_of(part) if len(ids) == len(whole) else int(sizes[ids].sum())
@@ -149,6 +193,57 @@ def evaluate(
             sum(int((ids[start : start + (1 << 20)] == UNKNOWN_ID).sum()) for start in range(0, len(ids), 1 << 20))
         ),
     )
+
+
+def evaluate_lines(
+    model: SequenceModel,
+    lines: Lines,
+    *,
+    sizes_V: np.ndarray | None = None,
+    at_most: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Score:
+    """Score what lines ask, each from a cold start: all of them, or the first with `at_most` symbols together.
+
+    `sizes_V` is the size of each symbol in bytes (default: one). Raises TextError when there are no lines, and
+    KeyboardInterrupt as soon as `should_stop` says so.
+    """
+    rows_L = lines.head(at_most)
+    if not len(rows_L):
+        raise TextError(
+            expected="at least 1 line to score", received="none", remedy="give another part or a longer text"
+        )
+    nats, exact, right, asked, size, unknown = [], 0, 0, 0, 0, 0
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for rows_B in lines.groups(rows_L, BLOCK_CHARACTERS):
+                if should_stop():
+                    raise KeyboardInterrupt
+                inputs_BT, targets_BT = lines.batch(rows_B)
+                cost, right_BT = _answered(model, inputs_BT, targets_BT)
+                wanted = targets_BT[asked_BT := targets_BT != UNASKED_ID]
+                nats.append(cost)
+                exact += int((right_BT | ~asked_BT).all(axis=1).sum())
+                right, asked = right + int(right_BT.sum()), asked + len(wanted)
+                size += len(wanted) if sizes_V is None else int(sizes_V[wanted].sum())
+                unknown += int((wanted == UNKNOWN_ID).sum())
+    finally:
+        model.train(was_training)
+    found = Answers(len(rows_L), exact, asked, right)
+    return Score(math.fsum(nats), asked, size, Protocol(lines=lines.regime), unknown, found)
+
+
+def _answered(model: SequenceModel, inputs_BT: np.ndarray, targets_BT: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return what the targets cost in nats, and where (B, T) the likeliest symbol that can be written is the target."""
+    targets = _tensor(model, targets_BT)
+    logits_BTV, _ = model(_tensor(model, inputs_BT))
+    logits_BTV = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
+    losses = F.cross_entropy(logits_BTV.flatten(0, 1), targets.flatten(), ignore_index=UNASKED_ID, reduction="none")
+    logits_BTV[..., UNKNOWN_ID] = -torch.inf
+    right_BT = logits_BTV.argmax(-1) == targets
+    return losses.sum(dtype=torch.float64).item(), right_BT.cpu().numpy()
 
 
 def _until(pieces: Iterator[float], should_stop: Callable[[], bool]) -> Iterator[float]:

@@ -138,4 +138,5 @@ def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[
 
 
 def _training(model: Stack, config: TrainingConfig, corpus: Corpus) -> Training:
-    return Training(model, config, corpus.vocabulary, corpus.part("train"), corpus.part("valid"))
+    train, valid = corpus.part("train"), corpus.part("valid")
+    return Training(model, config, corpus.vocabulary, train, valid, regime=corpus.options.regime)

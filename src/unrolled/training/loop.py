@@ -21,12 +21,14 @@ from torch.nn import functional as F
 
 from unrolled.errors import TrainingError, UnrolledError
 from unrolled.models.sequence_model import SequenceModel, State, detached
-from unrolled.sampling import SamplingOptions, write
+from unrolled.sampling import SamplingOptions, answer_lines, write
 from unrolled.text.lanes import Lanes
+from unrolled.text.lines import UNASKED_ID, LineBatches, Lines
+from unrolled.text.pairs import told_answer
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.allocator import keep_freed_memory
 from unrolled.training.config import TrainingConfig
-from unrolled.training.evaluation import Protocol, Score, evaluate
+from unrolled.training.evaluation import Protocol, Score, evaluate, evaluate_lines
 from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
 from unrolled.training.optimizer import Optimizer
 from unrolled.training.run_folder import RunFolder
@@ -39,6 +41,8 @@ SAMPLES, SAMPLE_CHARACTERS = 4, 500
 SHOWN_CHARACTERS = 320
 """Of the first sample, for people."""
 SAMPLE_TEMPERATURE = 0.8
+SHOWN_LINES = 6
+"""Of pairs and tags, so many lines are answered at each look."""
 REPORT_SECONDS = 0.4
 
 
@@ -60,7 +64,11 @@ class Counters:
 
 @dataclass
 class Training:
-    """A model in the middle of its training: all that `train` changes."""
+    """A model in the middle of its training: all that `train` changes.
+
+    With `regime` "pairs" or "tags" the ids are lines, each read from a cold start: a batch is `config.lanes` of them,
+    nothing is carried on, and `counters.position` counts batches.
+    """
 
     model: SequenceModel
     config: TrainingConfig
@@ -69,12 +77,27 @@ class Training:
     valid_ids: np.ndarray
     counters: Counters = field(default_factory=Counters)
     state: State | None = None
+    regime: str = "text"
     optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.optimizer = Optimizer(self.model, self.config)
         if self.state is None:
-            self.state = self.model.initial_state(self.config.lanes)
+            self.state = self.blank()
+
+    def blank(self) -> State:
+        """Return what is carried on before anything was read: the lanes' memory, or nothing where lines are read."""
+        return self.model.initial_state(self.config.lanes) if self.regime == "text" else {}
+
+    def batches(self) -> Lanes | LineBatches:
+        """Return where batches come from; the cursor is `counters.position`."""
+        if self.regime == "text":
+            return Lanes(self.train_ids, self.config.lanes, self.config.unroll)
+        return LineBatches(self.lines(self.train_ids), self.config.lanes, self.config.seed)
+
+    def lines(self, ids: np.ndarray) -> Lines:
+        """Return the lines of ids such as `train_ids`."""
+        return Lines.of(ids, self.vocabulary, self.regime)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return, by name, every tensor but the weights that decides the future: moments and the lanes' memory."""
@@ -104,9 +127,10 @@ def train(
     """
     config, counters = training.config, training.counters
     keep_freed_memory()
-    lanes = Lanes(training.train_ids, config.lanes, config.unroll)
+    lanes = training.batches()
     clock = _Clock(counters.seconds)
-    reference = None if folder is None else Reference.of(training.train_ids, training.vocabulary)
+    measured = folder is not None and training.regime == "text"
+    reference = Reference.of(training.train_ids, training.vocabulary) if measured else None
     if counters.looks == 0:
         yield from _look(training, folder, clock, reference)
     report = _Report(clock.seconds)
@@ -178,7 +202,7 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def update(training: Training, lanes: Lanes) -> str | None:
+def update(training: Training, lanes: Lanes | LineBatches) -> str | None:
     """Make one update of the weights, or say why it was skipped."""
     config, counters = training.config, training.counters
     torch.manual_seed(_mixed(config.seed, counters.step))
@@ -188,7 +212,7 @@ def update(training: Training, lanes: Lanes) -> str | None:
     before = _some_forgotten(training)
     with autocast(training.model, config.precision):
         logits_BTV, state = training.model(inputs_BT, before)
-        loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=UNASKED_ID)
     training.model.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
@@ -200,27 +224,27 @@ def update(training: Training, lanes: Lanes) -> str | None:
         problem = f"the gradient's norm was {norm.item()}"
     if problem is not None:
         training.model.zero_grad(set_to_none=True)
-        training.state = training.model.initial_state(config.lanes)
+        training.state = training.blank()
         counters.skipped += 1
         counters.skipped_in_a_row += 1
         return problem
     training.optimizer.step(config.share_at(counters.step - 1))
-    training.state = detached(state)
+    training.state = detached(state) if training.regime == "text" else training.blank()
     counters.skipped_in_a_row = 0
     counters.loss_sum += value
     counters.loss_count += 1
     return None
 
 
-def _some_forgotten(training: Training) -> State:
-    """Return the lanes' memory, some lanes at random without theirs.
+def _some_forgotten(training: Training) -> State | None:
+    """Return the lanes' memory, some lanes at random without theirs; None where lines are read.
 
     A text is carried on for ever, so a model would meet the state with which every reading begins only once.
     """
     config = training.config
     assert training.state is not None
-    if not config.forget_every:
-        return training.state
+    if not config.forget_every or training.regime != "text":
+        return training.state or None
     forgets_B = torch.rand(config.lanes) < config.unroll / config.forget_every
     if not forgets_B.any():
         return training.state
@@ -250,7 +274,7 @@ def _look(training: Training, folder: RunFolder | None, clock: _Clock, reference
     score = None
     if len(training.valid_ids) >= 2:
         with autocast(training.model, training.config.precision):
-            score = evaluate(training.model, training.valid_ids[: training.config.evaluate_chars], Protocol())
+            score = _scored(training)
         best = math.isfinite(score.bits_per_char) and (
             counters.best_bits is None or score.bits_per_char < counters.best_bits
         )
@@ -258,15 +282,16 @@ def _look(training: Training, folder: RunFolder | None, clock: _Clock, reference
         counters.looks_since_best = 0 if best else counters.looks_since_best + 1
         yield Evaluated(counters.step, score, best)
     shown, texts = _write(training)
-    yield Wrote(counters.step, shown, SAMPLE_TEMPERATURE)
+    temperature = SAMPLE_TEMPERATURE if training.regime == "text" else 0.0
+    yield Wrote(counters.step, shown, temperature)
     structure = None if reference is None or not texts else measure_structure(texts, reference)
     counters.seconds = clock.seconds
-    if folder is None or reference is None:
+    if folder is None:
         return
-    first: dict[str, object] = {"structure_of_text": reference.of_text} if counters.looks == 1 else {}
+    first = {"structure_of_text": reference.of_text} if reference is not None and counters.looks == 1 else {}
     try:
         folder.append_metric({**_metric(training, train_bits, score), "structure": structure, **first})
-        folder.append_sample({"step": counters.step, "temperature": SAMPLE_TEMPERATURE, "text": shown})
+        folder.append_sample({"step": counters.step, "temperature": temperature, "text": shown})
     except TrainingError as problem:
         yield SaveFailed(counters.step, str(problem))
         return
@@ -287,10 +312,18 @@ def _metric(training: Training, train_bits: float | None, score: Score | None) -
         "chars": counters.step * training.config.lanes * training.config.unroll,
         "train_bits_per_char": train_bits,
         "valid_bits_per_char": None if score is None else score.bits_per_char,
+        **({"valid_accuracy": score.accuracy} if score is not None and score.accuracy is not None else {}),
         "rate": training.config.rate_at(counters.step),
         "skipped": counters.skipped,
         "seconds": round(counters.seconds, 3),
     }
+
+
+def _scored(training: Training) -> Score:
+    most = training.config.evaluate_chars
+    if training.regime == "text":
+        return evaluate(training.model, training.valid_ids[:most], Protocol())
+    return evaluate_lines(training.model, training.lines(training.valid_ids), at_most=most)
 
 
 def _save(
@@ -303,7 +336,7 @@ def _save(
     assert training.state is not None
     if not all(bool(value.isfinite().all()) for value in training.state.values()):
         # A finite loss does not prove that everything remembered is finite; such lanes begin anew.
-        training.state = training.model.initial_state(training.config.lanes)
+        training.state = training.blank()
         counters.skipped += 1
         yield Skipped(counters.step, "what the lanes remember was not finite", 0, counters.skipped)
     state: dict[str, object] = {"counters": asdict(counters)}
@@ -322,25 +355,38 @@ def _save(
 
 
 def _write(training: Training) -> tuple[str, list[str]]:
-    """Let the model write from a newline on; return what is shown of the first sample, and all samples.
+    """Let the model write; return what is shown, and the samples to be measured.
 
-    The same seeds at every step show what changed.
+    A text is gone on with from a newline; where lines are read, a few of the validation part (or else the training
+    part) are answered. The same seeds and lines at every step show what changed.
     """
-    vocabulary, was_training = training.vocabulary, training.model.training
-    prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
+    was_training = training.model.training
     training.model.eval()
-    options, config = SamplingOptions(temperature=SAMPLE_TEMPERATURE), training.config
-    seeds = range(config.seed, config.seed + SAMPLES)
     try:
-        ids_BT = write(
-            training.model, prompt, options, seeds=seeds, length=SAMPLE_CHARACTERS, precision=config.precision
-        )
+        return _passages(training) if training.regime == "text" else (answers_of(training), [])
     except UnrolledError:
         # Weights that are not finite write nothing; the steps that follow tell it, and nothing of them is kept.
         return "", []
     finally:
         training.model.train(was_training)
+
+
+def _passages(training: Training) -> tuple[str, list[str]]:
+    vocabulary, config = training.vocabulary, training.config
+    prompt = vocabulary.encode("\n") if not vocabulary.unknown("\n") else np.asarray([min(1, vocabulary.size - 1)])
+    options, seeds = SamplingOptions(temperature=SAMPLE_TEMPERATURE), range(config.seed, config.seed + SAMPLES)
+    ids_BT = write(training.model, prompt, options, seeds=seeds, length=SAMPLE_CHARACTERS, precision=config.precision)
     return vocabulary.decode(ids_BT[0, :SHOWN_CHARACTERS]), [vocabulary.decode(ids_T) for ids_T in ids_BT]
+
+
+def answers_of(training: Training) -> str:
+    """Return what the model, in evaluation mode, answers a few lines, one `told_answer` a line."""
+    held_out, decode = training.lines(training.valid_ids), training.vocabulary.decode
+    lines = held_out if len(held_out) else training.lines(training.train_ids)
+    rows = range(min(SHOWN_LINES, len(lines)))
+    found = answer_lines(training.model, lines, rows, precision=training.config.precision)
+    told = [decode(lines.source(row)) for row in rows], [decode(lines.target(row)) for row in rows], map(decode, found)
+    return "\n".join(map(told_answer, *told))
 
 
 def autocast(model: SequenceModel, precision: str) -> AbstractContextManager[object]:
