@@ -86,12 +86,14 @@ def test_words(text, name):
 
 def test_names_that_become_the_same_word_are_kept_apart():
     stay = (Action(),)
-    states = ("s", "a(", "a_left_parenthesis", "lost")
-    memory = Memory("state", ("(", "left_parenthesis"[:1]))
-    steps = [Step(state, frozenset(str(i)), (None,), to, stay) for state in states for i, to in enumerate(states)]
-    steps += [Step(state, None, (None,), state, stay) for state in states]
-    expectations = tuple(Expectation(state, (None,), {"0": float(i + 1)}) for i, state in enumerate(states))
-    program = Program("twins", ("\n", "0", "1", "2", "3"), states, (memory,), tuple(steps), expectations)
+    states, tops = ("s", "a(", "a_left_parenthesis", "lost"), (None,) * 3
+    memories = (Memory("state", ("x", "y")), Memory("m(", ("x",)), Memory("m_left_parenthesis", ("x",)))
+    push = tuple(Action(push=(memory.alphabet[-1],)) for memory in memories)
+    actions = (stay * 3, (*push[:1], *stay * 2), (*stay, push[1], *stay), push)
+    steps = [Step(state, frozenset(str(i)), tops, to, actions[i]) for state in states for i, to in enumerate(states)]
+    steps += [Step(state, None, tops, state, stay * 3) for state in states]
+    expectations = tuple(Expectation(state, tops, {"0": float(i + 1)}) for i, state in enumerate(states))
+    program = Program("twins", ("\n", "0", "1", "2", "3"), states, memories, tuple(steps), expectations)
     circuit = compile_program(program)
     names = [unit.name for unit in circuit.units]
     assert len(set(names)) == len(names)

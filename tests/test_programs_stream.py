@@ -258,7 +258,7 @@ def test_what_an_acceptor_expects_is_what_it_can_still_accept():
 
 def test_growing_symbols_are_expected_less():
     program = lower(built_in("dyck-2"))
-    assert program.expects(program.start()) == {"(": 0.25, "[": 0.25, "=": 1}
+    assert program.expects(program.start()) == {"(": GROWING, "[": GROWING, "=": ENDING}
     assert program.expects(program.read("([")[-1]) == {"(": 0.25, "[": 0.25, "]": 1}
     assert program.expects(program.read("(]")[-1]) == {"=": 1}
 

@@ -305,6 +305,8 @@ def _outcome(result: "Result") -> dict[str, object]:
 
 
 def _about(machine: "Machine | TuringMachine") -> dict[str, object]:
+    from unrolled.programs.machine_text import kind_of
+
     example = next((one for one in machine.examples if one.text), None)
     shown = ""
     if example is not None:
@@ -312,7 +314,7 @@ def _about(machine: "Machine | TuringMachine") -> dict[str, object]:
         shown = f"{example.text} → {answer}"
     return {
         "name": machine.name,
-        "kind": KINDS[machine.kind] if "kind" in machine.__dataclass_fields__ else KINDS["turing"],
+        "kind": KINDS[kind_of(machine)],
         "states": len(machine.states),
         "alphabet": list(machine.alphabet),
         "description": machine.description,

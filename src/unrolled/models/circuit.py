@@ -23,7 +23,7 @@ Source of the network: Siegelmann and Sontag 1995, "On the computational power o
 Knows nothing about programs. Shapes: B batch, T time, D width, N units, R registers, C cells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -181,8 +181,15 @@ class _Walk:
         self.inputs_BTN = nn.functional.linear(x_BTD.to(dtype), layer.input.to(dtype), layer.bias.to(dtype))
         self.recurrent_RN = layer.recurrent.to(dtype).t()
         within_NN = layer.within.to(dtype) if len(layer.blocks) > 1 else None
+        active = _LEARNING if torch.is_grad_enabled() else _PLAIN
         self.blocks = [
-            (start, stop, None if within_NN is None or not below else within_NN[start:stop, :below].t(), below, kind)
+            (
+                start,
+                stop,
+                within_NN[start:stop, :below].t() if within_NN is not None and below else None,
+                below,
+                active[kind],
+            )
             for start, stop, below, kind in layer.blocks
         ]
         self.edits = any(tap.edits(name) for name in layer.units)
@@ -201,11 +208,11 @@ class _Walk:
         before_BR = memory[self.kept]
         sums_BN = torch.addmm(self.inputs_BTN[:, t], before_BR, self.recurrent_RN)
         u_BN, changed_B = sums_BN[:, :0], None
-        for start, stop, within, below, kind in self.blocks:
+        for start, stop, within, below, active in self.blocks:
             piece_BN = sums_BN[:, start:stop]
             if within is not None:
                 piece_BN = torch.addmm(piece_BN, u_BN[:, :below], within)
-            piece_BN = _active(piece_BN, kind)
+            piece_BN = active(piece_BN)
             if self.shown:
                 piece_BN, differs_B = self._show(piece_BN, start, stop)
                 changed_B = differs_B if changed_B is None else changed_B | differs_B
@@ -317,17 +324,13 @@ def _settled(stack: _Stack, value_B: Tensor, cells_BC: Tensor, used_B: Tensor) -
     return value_B, cells_BC, used_B, full_B
 
 
-def _saturated(sums_BN: Tensor, heaviside: bool) -> Tensor:
-    return (sums_BN > 0).to(sums_BN.dtype) if heaviside else sums_BN.clamp(0.0, 1.0)
-
-
 class _Saturated(torch.autograd.Function):
     """A function of the sum whose gradient goes straight through, weakened outside [0, 1]."""
 
     @staticmethod
     def forward(ctx: Any, sums_BN: Tensor, heaviside: bool) -> Tensor:
         ctx.save_for_backward(sums_BN)
-        return _saturated(sums_BN, heaviside)
+        return _PLAIN["step" if heaviside else "clip"](sums_BN)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -336,12 +339,16 @@ class _Saturated(torch.autograd.Function):
         return grads[0] * torch.where(inside_BN, 1.0, LEAK).to(sums_BN.dtype), None
 
 
-def _active(sums_BN: Tensor, kind: str) -> Tensor:
-    if kind == "linear":
-        return sums_BN
-    if kind == "relu":
-        return sums_BN.relu()
-    return _Saturated.apply(sums_BN, kind == "step") if sums_BN.requires_grad else _saturated(sums_BN, kind == "step")
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "clip": lambda sums_BN: sums_BN.clamp(0.0, 1.0),
+    "step": lambda sums_BN: (sums_BN > 0).to(sums_BN.dtype),
+    "relu": torch.relu,
+    "linear": lambda sums_BN: sums_BN,
+}
+_LEARNING: dict[str, Callable[[Tensor], Tensor]] = _PLAIN | {
+    "clip": lambda sums_BN: _Saturated.apply(sums_BN, False),
+    "step": lambda sums_BN: _Saturated.apply(sums_BN, True),
+}
 
 
 def _blocks(units: tuple) -> list[tuple[int, int, int, str]]:

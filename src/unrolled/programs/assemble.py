@@ -86,8 +86,8 @@ def trainable(config: ModelConfig) -> ModelConfig:
     on a stack would be an error. Memory cells are left out.
     """
     layers = tuple(
-        dataclasses.replace(layer, stacks=(), counters=(), cells=0) if isinstance(layer, CircuitConfig) else layer
-        for layer in config.layers
+        dataclasses.replace(one, stacks=(), counters=(), cells=0) if isinstance(one, CircuitConfig) else one
+        for one in config.layers
     )
     return dataclasses.replace(config, layers=layers)
 
@@ -95,7 +95,7 @@ def trainable(config: ModelConfig) -> ModelConfig:
 def contents(circuit: Circuit, state: State, row: int = 0) -> tuple[str, ...]:
     """Return what each memory of the circuit holds in a state of its model, the bottom first, the cells included."""
     registers = dict(zip(circuit.registers, state["layer0.registers"][row].tolist(), strict=True))
-    found = []
+    found: list[str] = []
     for memory in circuit.memories:
         value = Fraction(registers[memory.unit])
         if not isinstance(memory, StackUnit):

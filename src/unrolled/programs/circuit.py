@@ -63,7 +63,10 @@ class _Compiler:
     def __init__(self, program: Program, unary: bool) -> None:
         self.program = program
         self.units: dict[str, Unit] = {}
-        self.memories = [_Places(self._free(word(memory.name)), memory, unary) for memory in program.memories]
+        self.memories: list[_Places] = []
+        for memory in program.memories:
+            taken = ["state", "rule", "expects", "reset", *(place.name for place in self.memories)]
+            self.memories.append(_Places(self._taken(word(memory.name), taken), memory, unary))
         self.states: dict[str, str] = {}
         for state in program.states[1:]:
             self.states[state] = self._taken(f"state.{word(state)}", self.states.values())
@@ -79,10 +82,6 @@ class _Compiler:
         names = {unit: state for state, unit in self.states.items()}
         start = self.program.states[0]
         return Circuit(self.program.name, self.program.tokens, units, start, names, self.lost, held, outputs)
-
-    def _free(self, name: str) -> str:
-        taken = {place.name for place in getattr(self, "memories", ())} | {"state", "rule", "expects", "reset"}
-        return self._taken(name, taken)
 
     @staticmethod
     def _taken(name: str, taken: Iterable[str]) -> str:

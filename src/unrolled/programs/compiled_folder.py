@@ -15,7 +15,7 @@ from unrolled.errors import ConfigError, nearest
 from unrolled.laboratory import Run, open_run
 from unrolled.models import parameter_count
 from unrolled.programs.answer_key import features_file
-from unrolled.programs.assemble import assemble
+from unrolled.programs.assemble import assemble, depths
 from unrolled.programs.circuit import compile_program
 from unrolled.programs.classic import Weights, elman, lstm_counter
 from unrolled.programs.program import Program
@@ -77,7 +77,12 @@ def write_compiled(
         )
     program = lower(machine)
     config, vocabulary, weights = FORMS[form].weights(program, cells)
-    text = examples_text(machine, seed, characters, depth=DEPTH)
+    holding = dict.fromkeys((memory.name for memory in program.memories), DEPTH)
+    if not cells:
+        exact = depths(compile_program(program))
+        holding = {name: min(DEPTH, exact[name]) for name in holding}
+    shallow = min(holding.values(), default=DEPTH)
+    text = examples_text(machine, seed, characters, depth=shallow, holding=holding)
     corpus = corpus_from_text(text, TextOptions(split=SPLIT), vocabulary=vocabulary)
     model = config.build(vocabulary.size)
     load_weights(model, weights, machine.name)

@@ -16,6 +16,9 @@ Pattern = TypeVar("Pattern")
 ENDS = "=;→⇒"
 TICKS = ".·…•"
 YES, NO = "1", "0"
+GROWING, ENDING = 0.25, 0.1
+"""The weights of input that makes a memory grow and of the end of the input; other input has 1. So inputs are neither
+endless nor mostly empty when a network draws them."""
 
 
 class Draft:

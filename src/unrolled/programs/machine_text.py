@@ -251,11 +251,16 @@ def _turing_machine(read: _Read) -> TuringMachine:
     )
 
 
+def kind_of(machine: Machine | TuringMachine) -> str:
+    """Return the word that stands behind `kind` in a machine's text."""
+    return "turing" if isinstance(machine, TuringMachine) else machine.kind
+
+
 def format_machine(machine: Machine | TuringMachine) -> str:
     """Return the text of a machine; reading it gives an equal machine."""
     turing = isinstance(machine, TuringMachine)
     lines = [f"machine {machine.name}", *(f"about {line}".rstrip() for line in machine.description.split("\n") if line)]
-    lines += [f"kind {'turing' if turing else machine.kind}", _listed("alphabet", map(spell, machine.alphabet))]
+    lines += [f"kind {kind_of(machine)}", _listed("alphabet", map(spell, machine.alphabet))]
     if turing:
         lines += [_listed("tape", map(spell, machine.tape)), f"blank {spell(machine.blank)}"]
     else:

@@ -4,6 +4,7 @@ Knows nothing about circuits or networks, and nothing about how a machine is wri
 """
 
 import random
+from collections.abc import Mapping
 from functools import singledispatch
 
 from unrolled.errors import MachineError
@@ -33,15 +34,22 @@ lower.register(TuringMachine, lower_turing_machine)
 
 
 def examples_text(
-    machine: Machine | TuringMachine, seed: int, characters: int, *, depth: int = 12, limit: int = 2_000
+    machine: Machine | TuringMachine,
+    seed: int,
+    characters: int,
+    *,
+    depth: int = 12,
+    limit: int = 2_000,
+    holding: Mapping[str, int] | None = None,
 ) -> str:
     """Return lines of runs as the machine's program writes them, at most `characters` long, but at least one line.
 
     Inputs are drawn from what the program expects (in a part of the lines with a liking for what makes a memory grow),
     or are these inputs and the machine's examples with a few characters changed, so that there are inputs of both
     answers and of many lengths. No memory grows deeper than `depth` while a drawn input is read if something else may
-    come; inputs that keep the machine busy for more than `limit` tokens are left out. Raises MachineError when every
-    input does.
+    come; inputs that keep the machine busy for more than `limit` tokens are left out. With `holding`, the most symbols
+    that each memory may hold at any time, lines that need more are left out, and so is what the program never
+    expects (a closing bracket without an opening one). Raises MachineError when nothing is left.
     """
     draws, program = random.Random(seed), lower(machine)
     lines: list[str] = []
@@ -58,6 +66,9 @@ def examples_text(
         except MachineError:
             failed += 1
             continue
+        if holding is not None and not _fits(program, line, holding):
+            failed += 1
+            continue
         if lines and written + len(line) > characters:
             break
         failed = 0
@@ -66,10 +77,23 @@ def examples_text(
     if not lines:
         raise MachineError(
             expected=f"inputs that {machine.name} answers within {limit} tokens",
-            received="200 inputs that keep it busy for longer",
+            received="200 inputs in a row that it does not",
             remedy="raise the limit, or look with the trace whether it ever halts",
         )
     return "".join(lines)
+
+
+def _fits(program: Program, line: str, holding: Mapping[str, int]) -> bool:
+    """Tell whether the program expects every token of a line, and no memory holds more than it may."""
+    now = program.start()
+    for token in line:
+        if not program.expects(now).get(token):
+            return False
+        now = program.step(now, token)
+        held = zip(program.memories, now.contents, strict=True)
+        if any(len(content) > holding[memory.name] for memory, content in held):
+            return False
+    return True
 
 
 def _drawn(program: Program, alphabet: tuple[str, ...], draws: random.Random, depth: int) -> str:
