@@ -15,7 +15,7 @@ from unrolled.sampling import SamplingOptions, distribution, draw
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason=f"no compiled kernels here: {native.problem()}")
 
-WRITERS = sorted(set(families.PATTERNS) - {"toy", "guest", "stackrnn", "tapernn", "window"})
+WRITERS = sorted(set(families.PATTERNS) - {"toy", "guest", "circuit", "stackrnn", "tapernn", "window"})
 BOUNDS = {False: WRITER_FLOAT32, True: WRITER_BFLOAT16}
 
 

@@ -412,9 +412,10 @@ def test_the_neuron_search_finds_the_units_of_a_compiled_machine():
     }
     stem = circuit.stacks[0].unit.removesuffix("value")
     named = {
-        "top-is-round": f"layer0.{stem}top_is_left_parenthesis",
-        "top-is-square": f"layer0.{stem}top_is_left_square_bracket",
-        "nonempty": f"layer0.{stem}nonempty",
+        "top-is-round": {f"layer0.{stem}top_is_left_parenthesis"},
+        "top-is-square": {f"layer0.{stem}top_is_left_square_bracket"},
+        # The value is above 0 exactly there, too: an AUC of 1 cannot tell the two apart.
+        "nonempty": {f"layer0.{stem}nonempty", f"layer0.{stem}value"},
     }
     features = tuple(
         Feature(name, name, "yes-no", lambda _, found=found: found, causal=True) for name, found in labels.items()
@@ -423,9 +424,11 @@ def test_the_neuron_search_finds_the_units_of_a_compiled_machine():
     found = search(
         model.eval(), lambda seed: _untrained(config, vocabulary, seed), Text(ids=ids, features=features, labels=labels)
     )
-    reported = {(one.unit.removesuffix("[0]"), one.feature): one.score for one in found.findings}
-    for feature, unit in named.items():
-        assert reported.get((unit, feature)) == pytest.approx(1.0, abs=STATISTIC), (feature, reported)
+    for feature, units in named.items():
+        reported = {one.unit.removesuffix("[0]"): one.score for one in found.findings if one.feature == feature}
+        assert reported, feature
+        assert reported.keys() <= units, feature
+        assert all(score == pytest.approx(1.0, abs=STATISTIC) for score in reported.values()), feature
 
 
 def _untrained(config, vocabulary, seed):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from machines_random import naive_tape, naive_trace, random_input, random_machine, random_turing_machine
 from unrolled.errors import MachineError
+from unrolled.programs.drafting import ENDING, GROWING
 from unrolled.programs.library import ORDER, built_in
 from unrolled.programs.machine_text import parse_machine
 from unrolled.programs.program import Program
@@ -258,7 +259,7 @@ def test_what_an_acceptor_expects_is_what_it_can_still_accept():
 
 def test_growing_symbols_are_expected_less():
     program = lower(built_in("dyck-2"))
-    assert program.expects(program.start()) == {"(": GROWING, "[": GROWING, "=": ENDING}
+    assert program.expects(program.start()) == {"(": GROWING, "[": GROWING, "=": ENDING * 2 * GROWING}
     assert program.expects(program.read("([")[-1]) == {"(": 0.25, "[": 0.25, "]": 1}
     assert program.expects(program.read("(]")[-1]) == {"=": 1}
 

@@ -25,6 +25,7 @@ from unrolled.cli.sample import sample
 from unrolled.cli.score import score
 from unrolled.cli.settings import settle
 from unrolled.cli.task import task_list, task_table, task_train
+from unrolled.cli.task_extract import task_extract
 from unrolled.cli.train import train
 from unrolled.errors import UnrolledError
 
@@ -109,6 +110,12 @@ VERBS = (
         task_table,
         "--out DIR [OPTIONS]",
         ("unrolled task table --tasks parity,even-pairs --families rnn,lstm,transformer --out table",),
+        "task",
+    ),
+    Verb(
+        task_extract,
+        "RUN [OPTIONS]",
+        ("unrolled task extract runs/parity-lstm", "unrolled task extract runs/parity-lstm --svg automaton.svg"),
         "task",
     ),
     Verb(corpora, "[OPTIONS]", ("unrolled corpora",)),

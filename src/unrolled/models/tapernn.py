@@ -16,7 +16,7 @@ and what stood there is written over. At the start of a stream the head stands a
 The two jumps stand for those of the source, which go left and right by the length of the input. A stream has no known
 length, but what they are for has a causal counterpart: `home` jumps to the start and leaves a mark where it left from,
 `back` jumps to the mark. After an input was written from the start on, that is as far as its length. The gate `write`
-is ours, too: without it a tape cannot be read and left as it is.
+is ours, too: without it a tape cannot be read and left as it is. It starts nearly open.
 
 Units, in this order: `read` (r), the controller's (`hidden`; gated also `input_gate`, `forget_gate`, `candidate`,
 `output_gate`, `cell`), `action` (stay, right, left, home, back of each tape), `write` (w), `written` (v) and `head`.
@@ -42,6 +42,8 @@ from unrolled.models.controller import Memory, MemoryLayer, Showing
 from unrolled.models.sequence_model import Layer, LayerConfig, State, no_memory
 
 ACTIONS = ("stay", "right", "left", "home", "back")
+JUMP_BIAS, WRITE_BIAS = -2.0, 3.0
+"""A new layer seldom jumps, which would blur the head over the tape, and overwrites nearly all, as the source does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,10 @@ class TapeRNN(MemoryLayer):
         reads = config.tapes * config.cell
         super().__init__(width, gated=config.gated, reads=reads, emits=len(ACTIONS) * config.tapes + 2 * reads)
         self.cells, self.cell, self.tapes = config.cells, config.cell, config.tapes
+        with torch.no_grad():
+            actions = len(ACTIONS) * self.tapes
+            self.emit.bias[:actions].view(self.tapes, -1)[:, ACTIONS.index("home") :] = JUMP_BIAS
+            self.emit.bias[actions : actions + reads] = WRITE_BIAS
 
     @property
     def memory_units(self) -> Mapping[str, int]:

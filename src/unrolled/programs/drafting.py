@@ -16,9 +16,9 @@ Pattern = TypeVar("Pattern")
 ENDS = "=;→⇒"
 TICKS = ".·…•"
 YES, NO = "1", "0"
-GROWING, ENDING = 0.25, 0.1
-"""The weights of input that makes a memory grow and of the end of the input; other input has 1. So inputs are neither
-endless nor mostly empty when a network draws them."""
+GROWING, ENDING = 0.25, 0.15
+"""The weight of input that makes a memory grow, where other input has 1; and that of the end of the input, as a share
+of all that may come instead. So inputs are neither endless nor mostly empty when a network draws them."""
 
 
 class Draft:
@@ -91,6 +91,11 @@ class Draft:
             answers=(NO, YES) if acceptor else None,
             machine_states={state: origin for state, origin in machine_states.items() if state in states},
         )
+
+
+def with_end(weights: Mapping[str, float], end: str) -> dict[str, float]:
+    """Return the weights of input symbols with that of the end of the input beside them."""
+    return {**weights, end: ENDING * sum(weights.values()) or 1.0}
 
 
 def free(wanted: str, taken: Iterable[str]) -> str:

@@ -80,16 +80,12 @@ def of_machine(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
     yield from _symbols("alphabet", machine.alphabet, end)
     yield from _known("accept", machine.accepting, machine.states)
     yield from _memories(machine, end, mark)
-    sound = []
     for rule in machine.rules:
-        found = list(_rule(machine, rule, end))
-        yield from found
-        if not found:
-            sound.append(rule)
+        yield from _rule(machine, rule, end)
     if wide := _too_wide(machine):
         yield from wide
         return
-    yield from _conflicts(sound)
+    yield from _conflicts([rule for rule in machine.rules if len(rule.tops) == len(machine.memories)])
     if machine.otherwise not in ("", "reject"):
         yield 0, "otherwise: this kind of machine knows only `otherwise reject`"
     elif not machine.otherwise and len(sound) == len(machine.rules):

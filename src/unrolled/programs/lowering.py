@@ -5,7 +5,7 @@ Knows nothing about tapes, about circuits or about networks.
 
 from collections.abc import Iterable, Mapping
 
-from unrolled.programs.drafting import ENDING, GROWING, NO, YES, Draft, covering, free_memory, table
+from unrolled.programs.drafting import GROWING, NO, YES, Draft, covering, free_memory, table, with_end
 from unrolled.programs.faults import Tops, uncovered
 from unrolled.programs.program import RESET, Program
 from unrolled.programs.turing import END, Action, Machine, Memory, Rule
@@ -166,7 +166,7 @@ class _RealTime(_Lowering):
             may_end = state in self.marked
         else:
             may_end = rule.to in (self.hopeful if self.rules(rule.to, END) else self.marked)
-        return {**weights, self.draft.end: ENDING} if may_end or not weights else weights
+        return with_end(weights, self.draft.end) if may_end or not weights else weights
 
     def _behind(self, state: str) -> None:
         draft, here, rules = self.draft, self.after[state], self.rules(state, END)
@@ -202,7 +202,7 @@ class _Buffered(_Lowering):
         draft.step(self.reading, [draft.end], self.turning if machine.alphabet else machine.start)
         draft.step(self.reading, None, self.sink)
         draft.step(self.turning, None, machine.start, {kept: ""} if self.symbols else {})
-        draft.expect(self.reading, {**dict.fromkeys(machine.alphabet, GROWING), draft.end: ENDING})
+        draft.expect(self.reading, with_end(dict.fromkeys(machine.alphabet, GROWING), draft.end))
         draft.expect(self.turning, {draft.tick: 1})
         for state in machine.states:
             self._running(state)

@@ -5,7 +5,7 @@ Knows nothing about automata and stacks that a person wrote, about circuits or a
 
 from collections.abc import Mapping
 
-from unrolled.programs.drafting import ENDING, GROWING, NO, YES, Draft
+from unrolled.programs.drafting import GROWING, NO, YES, Draft, with_end
 from unrolled.programs.program import RESET, Program
 from unrolled.programs.turing import Action, Memory, TuringMachine
 
@@ -78,7 +78,7 @@ class _Tape:
         draft.step(self.reading, [draft.end], turned)
         draft.step(self.reading, None, self.sink)
         draft.step(self.turning, None, self.entry(machine.start), {LEFT: ""})
-        draft.expect(self.reading, {**dict.fromkeys(machine.alphabet, GROWING), draft.end: ENDING})
+        draft.expect(self.reading, with_end(dict.fromkeys(machine.alphabet, GROWING), draft.end))
         draft.expect(self.turning, {draft.tick: 1})
         draft.step(self.sink, [draft.end], self.rejected if machine.acceptor else self.done)
         draft.step(self.sink, None, self.sink)

@@ -7,7 +7,7 @@ step before (registers; all are 0 at the start of a stream) and units of lower l
 Knows nothing about programs, weights, arrays or models.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -24,6 +24,14 @@ Terms = Mapping[str, Fraction]
 Exact = Fraction | int
 """A rational number; whole ones mostly come as int, which is much faster."""
 Values = Mapping[str, Exact]
+
+
+_ACTIVE: dict[str, Callable[[Exact], Exact]] = {
+    "clip": lambda total: 0 if total <= 0 else 1 if total >= 1 else total,
+    "step": lambda total: int(total > 0),
+    "relu": lambda total: total if total > 0 else 0,
+    "linear": lambda total: total,
+}
 
 
 @dataclass(frozen=True)
@@ -192,22 +200,11 @@ class Circuit:
                     sums[target] += weight * value
         values: dict[str, Exact] = {}
         for unit in self.units:
-            value = values[unit.name] = activated(sums[unit.name], unit.activation)
+            value = values[unit.name] = _ACTIVE[unit.activation](sums[unit.name])
             if value:
                 for target, weight in of_unit.get(unit.name, ()):
                     sums[target] += weight * value
         return values
-
-
-def activated(total: Exact, activation: Activation) -> Exact:
-    """Return the value of a unit whose sum is `total`."""
-    if activation == "linear":
-        return total
-    if total <= 0:
-        return 0
-    if activation == "relu":
-        return total
-    return 1 if activation == "step" or total >= 1 else total
 
 
 def _whole(number: Fraction) -> Exact:

@@ -1,0 +1,160 @@
+"""`unrolled machine` as it is typed: lists, runs, traces, and compiled runs that every other verb can use."""
+
+import itertools
+import json
+import random
+
+import pytest
+
+from typed import Typist
+from unrolled.laboratory import open_run
+from unrolled.programs.library import ORDER, built_in
+
+ENDS_IN_AB = """machine ends-in-ab
+about Does the word end in ab?
+kind automaton
+alphabet a b
+start begin
+accept ab
+rules
+  begin a -> a
+  begin b -> begin
+  a a -> a
+  a b -> ab
+  ab a -> a
+  ab b -> begin
+example aab -> accept
+"""
+
+
+@pytest.fixture
+def typist(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Typist(capsys)
+
+
+def test_the_list_names_every_machine(typist):
+    assert [one["name"] for one in typist.json("machine", "list")] == list(ORDER)
+    listed = typist.good("machine", "list")
+    assert all(name in listed for name in ORDER)
+
+
+def test_a_run_says_what_the_machine_says(typist):
+    assert typist.json("machine", "run", "binary-addition", "1011+110") == {
+        "accepted": True,
+        "output": "10001",
+        "steps": built_in("binary-addition").run("1011+110").steps,
+    }
+    assert typist.json("machine", "run", "dyck-2", "([)]")["accepted"] is False
+    beaver = typist.json("machine", "run", "busy-beaver-4")
+    assert (beaver["steps"], beaver["output"].count("1")) == (107, 13)
+    assert "rejects 110" in typist.good("machine", "run", "parity", "110")
+
+
+def test_steps_show_the_stack_and_the_units_that_hold_it(typist):
+    told = typist.json("machine", "step", "dyck-2", "([])")
+    assert told["accepted"] is True
+    assert [moment["memories"] for moment in told["tokens"][:4]] == [["("], ["(["], ["("], [""]]
+    assert "brackets.top_is_left_square_bracket" in told["tokens"][1]["on"]
+    assert told["tokens"][-2]["next"] == "1"
+    shown = typist.good("machine", "step", "dyck-2", "([])")
+    assert "brackets.pop" in shown and "dyck-2 accepts ([])" in shown
+
+
+def test_steps_show_the_tape_with_its_head(typist):
+    shown = typist.good("machine", "step", "unary-to-binary", "11")
+    assert "1[1]" in shown and "writes 10" in shown
+
+
+def test_a_machine_of_ones_own(typist, tmp_path):
+    (tmp_path / "mine.machine").write_text(ENDS_IN_AB)
+    for word in map("".join, itertools.product("ab", repeat=4)):
+        assert typist.json("machine", "run", "mine.machine", word)["accepted"] is word.endswith("ab")
+    typist.good("machine", "compile", "mine.machine", "--out", "mine")
+    assert typist.json("sample", "mine", "--prompt", "abab=", "--length", "1", "--seed", "1")["text"] == "1"
+
+
+def test_a_faulty_file_lists_all_its_faults_with_their_lines(typist, tmp_path):
+    text = ENDS_IN_AB.replace("  a b -> ab\n", "  a b -> abb\n  a b -> ab\n").replace(
+        "  ab b -> begin\n", "  ab c -> ab\n"
+    )
+    (tmp_path / "bad.machine").write_text(text)
+    said = typist.bad("machine", "run", "bad.machine", "ab")
+    assert "line 11" in said and "abb" in said and "double" in said and "unknown symbol c" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "paritty", "1"),
+        ("run", "parity", "12"),
+        ("run", "busy-beaver-4", "--limit", "50"),
+        ("run", "no/such.machine"),
+        ("compile", "dyck-2", "--into", "rnn", "--out", "x"),
+        ("compile", "copy", "--into", "lstm", "--out", "x"),
+        ("compile", "parity", "--into", "gru", "--out", "x"),
+        ("compile", "parity", "--into", "rnn", "--cells", "4", "--out", "x"),
+        ("compile", "parity", "--cells", "-1", "--out", "x"),
+        ("compile", "parity"),
+        ("walk", "parity"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_done_is_said_in_one_line(typist, tmp_path, words):
+    typist.bad("machine", *words)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("parity", "circuit"),
+        ("parity", "rnn"),
+        ("dyck-1", "circuit"),
+        ("dyck-1", "lstm"),
+        ("binary-addition", "circuit"),
+    ],
+)
+def test_a_compiled_run_answers_like_the_machine(typist, name, form):
+    told = typist.json("machine", "compile", name, "--into", form, "--out", "run", "--characters", "3000")
+    assert told["valid_bits_per_char"] < 3
+    machine, run, draws = built_in(name), open_run("run"), random.Random(3)
+    for _ in range(10):
+        text = "".join(draws.choices(machine.alphabet, k=draws.randrange(9)))
+        result = machine.run(text)
+        answer = result.output if not machine.acceptor else str(int(result.accepted))
+        written = run.sample(text + "=", 60, seed=1).split("\n")[0].replace(".", "")
+        assert written == answer, text
+
+
+def test_every_other_verb_opens_a_compiled_run(typist, tmp_path):
+    typist.good("machine", "compile", "quotes", "--out", "run", "--characters", "30000")
+    bits = typist.json("score", "run")["bits_per_char"]
+    assert 0 < bits < 3
+    assert "circuit" in typist.good("show", "run")
+    assert "run" in typist.good("runs", ".")
+    lines = typist.good("sample", "run", "--length", "400", "--seed", "2").split("\n")[1:-1]
+    assert lines and all(built_in("quotes").run(line.split("=")[0]).accepted for line in lines)
+
+
+def test_the_search_recovers_the_units_of_a_compiled_machine(typist):
+    typist.good("machine", "compile", "quotes", "--out", "run", "--characters", "30000")
+    found = typist.json("neurons", "run", "--features", "run/features.py", "--no-proof", "--page", "run.html")
+    inside = next(one for one in found if one["feature"] == "state-inside")
+    assert inside["unit"].startswith("layer0.state.inside") and inside["score"] == 1.0
+    # The start has no unit of its own: what says that no other state is on is the expectation that goes with it.
+    outside = next(one for one in found if one["feature"] == "state-outside")
+    assert outside["score"] == 1.0
+    typist.good("import", "run.html", "--run", "again")
+    text = [typist.json("sample", name, "--length", "200", "--seed", "5")["text"] for name in ("run", "again")]
+    assert text[0] == text[1]
+
+
+def test_beyond_the_exact_depth_it_refuses_and_with_cells_it_goes_on(typist):
+    deep = "(" * 40 + ")" * 40 + "="
+    typist.good("machine", "compile", "dyck-2", "--out", "plain", "--characters", "2000")
+    typist.good("machine", "compile", "dyck-2", "--cells", "64", "--out", "cells", "--characters", "2000")
+    said = typist.bad("sample", "plain", "--prompt", deep, "--length", "1")
+    assert "step" in said and "brackets" in said
+    assert typist.json("sample", "cells", "--prompt", deep, "--length", "1")["text"] == "1"
+    assert json.loads(typist.good("machine", "run", "dyck-2", deep[:-1], "--json"))["accepted"] is True
