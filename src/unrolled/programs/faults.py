@@ -80,15 +80,15 @@ def of_machine(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
     yield from _symbols("alphabet", machine.alphabet, end)
     yield from _known("accept", machine.accepting, machine.states)
     yield from _memories(machine, end, mark)
-    for rule in machine.rules:
-        yield from _rule(machine, rule, end)
+    wrong = [fault for rule in machine.rules for fault in _rule(machine, rule, end)]
+    yield from wrong
     if wide := _too_wide(machine):
         yield from wide
         return
     yield from _conflicts([rule for rule in machine.rules if len(rule.tops) == len(machine.memories)])
     if machine.otherwise not in ("", "reject"):
         yield 0, "otherwise: this kind of machine knows only `otherwise reject`"
-    elif not machine.otherwise and len(sound) == len(machine.rules):
+    elif not machine.otherwise and not wrong:
         yield from _missing(machine)
     for example in machine.examples:
         if unknown := sorted(set(example.text) - set(machine.alphabet)):
