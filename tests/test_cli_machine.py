@@ -152,8 +152,8 @@ def test_the_search_recovers_the_units_of_a_compiled_machine(typist):
 
 def test_beyond_the_exact_depth_it_refuses_and_with_cells_it_goes_on(typist):
     deep = "(" * 40 + ")" * 40 + "="
-    typist.good("machine", "compile", "dyck-2", "--out", "plain", "--characters", "2000")
-    typist.good("machine", "compile", "dyck-2", "--cells", "64", "--out", "cells", "--characters", "2000")
+    typist.good("machine", "compile", "dyck-2", "--cells", "0", "--out", "plain", "--characters", "2000")
+    typist.good("machine", "compile", "dyck-2", "--out", "cells", "--characters", "2000")
     said = typist.bad("sample", "plain", "--prompt", deep, "--length", "1")
     assert "step" in said and "brackets" in said
     assert typist.json("sample", "cells", "--prompt", deep, "--length", "1")["text"] == "1"

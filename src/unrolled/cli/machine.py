@@ -144,7 +144,7 @@ def machine_compile(
     *,
     out: Folder,
     into: Annotated[Literal["circuit", "rnn", "lstm"], Parameter(show_default=True)] = "circuit",
-    cells: Whole = 0,
+    cells: Whole | None = None,
     characters: Count = 60_000,
     seed: Whole = 1,
     json: Json = False,
@@ -163,7 +163,7 @@ def machine_compile(
     into
         Units with names (circuit), a plain Elman network (rnn; finite automata), or counting cells (lstm).
     cells
-        Hold each stack in numbers of few bits and so many memory cells, instead of one number in float64.
+        Hold each stack in numbers of few bits and so many memory cells (default: 256); 0 for one number in float64.
     characters
         About how much text to write for the run: lines of the machine's own work.
     seed
@@ -171,7 +171,7 @@ def machine_compile(
     json
         Print one JSON line.
     """
-    if cells < 0:
+    if cells is not None and cells < 0:
         raise ConfigError(expected="--cells of 0 or more", received=str(cells), remedy="leave it out, or raise it")
     from unrolled.programs.library import machine_named
 

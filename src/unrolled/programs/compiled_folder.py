@@ -32,6 +32,8 @@ from unrolled.training.run_folder import RunFolder
 
 EXAMPLES, FEATURES = "examples.txt", "features.py"
 CHARACTERS = 60_000
+CELLS = 256
+"""Enough for stacks of some two thousand symbols."""
 SPLIT = (0.5, 0.25, 0.25)
 """Nothing was learned from the text, so half of it is left to search and to score on."""
 DEPTH = 16
@@ -59,23 +61,26 @@ def write_compiled(
     path: Path | str,
     *,
     form: str = "circuit",
-    cells: int = 0,
+    cells: int | None = None,
     characters: int = CHARACTERS,
     seed: int = 1,
 ) -> Run:
     """Compile a machine, write its run folder and return the run.
 
-    `form` is one of `FORMS`; `cells` > 0 gives every stack of a circuit so many memory cells of bounded precision
-    instead of one number in float64. Raises MachineError for a machine that the form cannot hold, ConfigError for an
+    `form` is one of `FORMS`. A circuit holds each stack in numbers of few bits and `cells` memory cells (None: `CELLS`
+    where there are stacks), or, with 0 of them, in one number in float64. Raises MachineError for a machine that the form cannot hold, ConfigError for an
     unknown form, RunError where there is a run already.
     """
     if form not in FORMS:
         raise ConfigError(expected="a form to compile into", received=repr(form), remedy=nearest(form, FORMS))
+    program = lower(machine)
+    if cells is None:
+        stacked = any(not memory.counter for memory in program.memories)
+        cells = min(CELLS if stacked else 0, FORMS[form].cells)
     if not 0 <= cells <= FORMS[form].cells:
         raise ConfigError(
             expected=f"0 to {FORMS[form].cells} memory cells for {form}", received=str(cells), remedy="change --cells"
         )
-    program = lower(machine)
     config, vocabulary, weights = FORMS[form].weights(program, cells)
     holding = dict.fromkeys((memory.name for memory in program.memories), DEPTH)
     if not cells:
