@@ -77,7 +77,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training.recipe": ("errors", "text", "models", "training.allocator", "training.config", "training.measure"),
     "training": ("", "errors", "text", "contest", "kernels", "models", "sampling", "training"),
     "laboratory": ("errors", "text", "models", "sampling", "training"),
-    **{name: ("errors", *SYMBOLIC) for name in SYMBOLIC},
+    **dict.fromkeys(SYMBOLIC, ("errors", *SYMBOLIC)),
     "programs": ("", "errors", "text", "models", "sampling", "training", "laboratory", "programs"),
     "inspection": ("errors", "text", "models", "sampling", "training", "neurons", "pages", "laboratory"),
     "benchmarks": ("errors", "text", "models", "sampling", "training", "benchmarks"),

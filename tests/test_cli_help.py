@@ -8,14 +8,15 @@ import pytest
 from rich.cells import cell_len
 
 from unrolled import __version__
-from unrolled.cli import VERBS, run
+from unrolled.cli import TOPICS, VERBS, run
 
-NAMES = [verb.name for verb in VERBS]
+NAMES = [f"{verb.of} {verb.name}".strip() for verb in VERBS]
+HELPED = [*NAMES, *TOPICS]
 START_SECONDS = 0.3
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-@pytest.mark.parametrize("words", [[], ["--help"], *([name, "--help"] for name in NAMES)], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["--help"], *([*name.split(), "--help"] for name in HELPED)], ids=" ".join)
 def test_help_fits_the_terminal(words, columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run(words) == 0
@@ -25,9 +26,9 @@ def test_help_fits_the_terminal(words, columns, monkeypatch, capsys):
     assert boxes and all(cell_len(line) <= columns for line in boxes)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HELPED)
 def test_help_is_for_people(name, capsys):
-    run([name, "--help"])
+    run([*name.split(), "--help"])
     out = capsys.readouterr().out
     assert "Examples:\n  unrolled" in out or name == "train"
     assert "False" not in out and "[ARGS" not in out and "None" not in out
@@ -36,7 +37,11 @@ def test_help_is_for_people(name, capsys):
 def test_every_verb_is_listed(capsys):
     run(["--help"])
     out = capsys.readouterr().out
-    assert all(f"│ {name}" in out for name in NAMES)
+    assert all(f"│ {name.split()[0]}" in out for name in NAMES)
+    for topic in TOPICS:
+        run([topic, "--help"])
+        out = capsys.readouterr().out
+        assert all(f"│ {verb.name}" in out for verb in VERBS if verb.of == topic)
 
 
 def test_options_of_training_come_in_groups(capsys):

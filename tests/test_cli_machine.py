@@ -141,10 +141,10 @@ def test_the_search_recovers_the_units_of_a_compiled_machine(typist):
     typist.good("machine", "compile", "quotes", "--out", "run", "--characters", "30000")
     found = typist.json("neurons", "run", "--features", "run/features.py", "--no-proof", "--page", "run.html")
     inside = next(one for one in found if one["feature"] == "state-inside")
-    assert inside["unit"].startswith("layer0.state.inside") and inside["score"] == 1.0
+    assert inside["unit"].startswith("layer0.state.inside") and inside["score"] == pytest.approx(1.0)
     # The start has no unit of its own: what says that no other state is on is the expectation that goes with it.
     outside = next(one for one in found if one["feature"] == "state-outside")
-    assert outside["score"] == 1.0
+    assert outside["score"] == pytest.approx(1.0)
     typist.good("import", "run.html", "--run", "again")
     text = [typist.json("sample", name, "--length", "200", "--seed", "5")["text"] for name in ("run", "again")]
     assert text[0] == text[1]

@@ -60,7 +60,7 @@ MISTAKES = {
     "train book.txt --precision float16": ["float32 or bfloat16"],
     "train book.txt --seed -1": ["seed from 0"],
     "train book.txt --family gruu": ["a family", "did you mean 'gru'?"],
-    "train book.txt --family zzz": ["choose one of gru"],
+    "train book.txt --family zzz": ["choose one of circuit, gru"],
     "train book.txt --layers wavnet": ["did you mean 'wavenet'?"],
     "train book.txt --layers lstm(x=3)": ["'x'"],
     "train book.txt --layers=": ["1 to 256 layers"],

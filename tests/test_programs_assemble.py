@@ -22,7 +22,7 @@ from unrolled.models.circuit import CircuitConfig
 from unrolled.neurons.features import Feature
 from unrolled.neurons.search import Text, search
 from unrolled.neurons.statistics import score_pair
-from unrolled.programs.assemble import IMPOSSIBLE, assemble, compiled_model, contents, depths, trainable
+from unrolled.programs.assemble import IMPOSSIBLE, assemble, compiled_model, contents, depths
 from unrolled.programs.circuit import compile_program
 from unrolled.programs.library import library
 from unrolled.programs.program import Expectation, Program, Step
@@ -325,7 +325,7 @@ def test_round_trip(name, tmp_path):
 
 def test_a_compiled_model_can_be_trained_further():
     config, vocabulary, weights = assemble(compile_program(NESTED))
-    model = trainable(config).build(vocabulary.size)
+    model = config.untrained().build(vocabulary.size)
     model.load_state_dict(weights)
     ids = ids_of(vocabulary, "([]())=1\n[[]]=1\n")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
@@ -433,7 +433,7 @@ def test_the_neuron_search_finds_the_units_of_a_compiled_machine():
 
 def _untrained(config, vocabulary, seed):
     torch.manual_seed(seed)
-    return trainable(config).build(vocabulary.size).eval()
+    return config.untrained().build(vocabulary.size).eval()
 
 
 def test_every_state_unit_separates_its_state_perfectly():

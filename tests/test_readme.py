@@ -47,8 +47,10 @@ def test_pages_that_the_source_names_exist():
 
 @pytest.mark.parametrize(
     "verb",
-    ["demo", "train", "sample", "score", "neurons", "import", "runs", "show", "machine", "task"]
-    + ["corpora", "doctor", "bench"],
+    [
+        *("demo", "train", "sample", "score", "neurons", "import", "runs", "show"),
+        *("machine", "task", "corpora", "doctor", "bench"),
+    ],
 )
 def test_every_verb_is_documented_and_has_help(verb, capsys):
     assert f"`{verb}`" in README

@@ -178,7 +178,7 @@ def proved(inspection: Inspection, seed: int, listening: Listening) -> Inspectio
 def fresh(run: Run, seed: int) -> SequenceModel:
     """Return an untrained copy of a run's model."""
     torch.manual_seed(seed)
-    return run.config.model.build(run.vocabulary.size).to(default_device()).eval()
+    return run.config.model.untrained().build(run.vocabulary.size).to(default_device()).eval()
 
 
 def birth_certificates(inspection: Inspection, listening: Listening = NOBODY) -> Births:

@@ -34,7 +34,7 @@ STEP = "training, lanes x steps"
 NANO_STEP = "training, beside nanoGPT"
 SCORING = "scoring"
 WATCHING = "watching every unit"
-WATCHED = ("rnn", "gru", "lstm", "mingru", "tcn", "wavenet", "transformer")
+WATCHED = ("rnn", "gru", "lstm", "mingru", "tcn", "wavenet", "transformer", "stackrnn", "tapernn", "window", "circuit")
 
 
 def training_rows() -> list[Row]:

@@ -23,6 +23,7 @@ Source of the network: Siegelmann and Sontag 1995, "On the computational power o
 Knows nothing about programs. Shapes: B batch, T time, D width, N units, R registers, C cells.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -92,6 +93,14 @@ class CircuitConfig(LayerConfig):
             raise _bad(f"0 to {MOST_CELLS} memory cells", str(self.cells))
         if self.precision not in (32, 64):
             raise _bad("a precision of 32 or 64", str(self.precision))
+
+    def untrained(self) -> "CircuitConfig":
+        """Return the config without limits and memory cells.
+
+        A network whose weights have changed no longer holds numbers that are exact or not; with the limits, its first
+        step on a stack would be an error.
+        """
+        return dataclasses.replace(self, stacks=(), counters=(), cells=0)
 
     def build(self, width: int, index: int) -> tuple[Layer, ...]:  # noqa: ARG002
         """Return the one branch of the layer; ConfigError where the outputs do not fit into the width."""

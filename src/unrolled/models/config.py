@@ -43,6 +43,10 @@ class ModelConfig:
             branches.append(layer.build(self.stack.width, index))
         return Stack(vocab_size, self.stack, branches)
 
+    def untrained(self) -> "ModelConfig":
+        """Return the configuration for a copy with random weights (see `LayerConfig.untrained`)."""
+        return dataclasses.replace(self, layers=tuple(layer.untrained() for layer in self.layers))
+
     def pattern(self) -> str:
         """Return the layer pattern in words, `lstm lstm`."""
         return " ".join(family_of(layer) for layer in self.layers)

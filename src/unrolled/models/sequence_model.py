@@ -242,6 +242,10 @@ class LayerConfig(ABC):
     def build(self, width: int, index: int) -> "tuple[Layer, ...]":
         """Return the branches of layer number `index` of this family, for vectors of `width` numbers."""
 
+    def untrained(self) -> "LayerConfig":
+        """Return the config for the same units with random weights: without what only chosen weights can keep."""
+        return self
+
 
 class SequenceModel(nn.Module, ABC):
     """A causal function of a token stream with an explicit memory."""

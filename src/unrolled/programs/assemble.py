@@ -10,7 +10,6 @@ has more than 16 symbols.
 Knows nothing about how machines are written, about training or about files.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from fractions import Fraction
@@ -77,19 +76,6 @@ def compiled_model(program: Program, *, cells: int = 0, precision: int = 64) -> 
     model = config.build(vocabulary.size)
     model.load_state_dict(weights)
     return model.eval(), vocabulary
-
-
-def trainable(config: ModelConfig) -> ModelConfig:
-    """Return the configuration of a compiled model without its limits, for training its weights further.
-
-    A network whose weights have changed no longer holds numbers that are exact or not; with the limits, its first step
-    on a stack would be an error. Memory cells are left out.
-    """
-    layers = tuple(
-        dataclasses.replace(one, stacks=(), counters=(), cells=0) if isinstance(one, CircuitConfig) else one
-        for one in config.layers
-    )
-    return dataclasses.replace(config, layers=layers)
 
 
 def contents(circuit: Circuit, state: State, row: int = 0) -> tuple[str, ...]:

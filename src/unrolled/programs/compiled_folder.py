@@ -68,8 +68,8 @@ def write_compiled(
     """Compile a machine, write its run folder and return the run.
 
     `form` is one of `FORMS`. A circuit holds each stack in numbers of few bits and `cells` memory cells (None: `CELLS`
-    where there are stacks), or, with 0 of them, in one number in float64. Raises MachineError for a machine that the form cannot hold, ConfigError for an
-    unknown form, RunError where there is a run already.
+    where there are stacks), or, with 0 of them, in one number in float64. Raises MachineError for a machine that the
+    form cannot hold, ConfigError for an unknown form, RunError where there is a run already.
     """
     if form not in FORMS:
         raise ConfigError(expected="a form to compile into", received=repr(form), remedy=nearest(form, FORMS))
