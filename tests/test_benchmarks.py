@@ -63,7 +63,8 @@ def test_the_rows_are_the_claims():
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     for family in FAMILIES.keys() - {"toy", "guest"}:
-        assert any(f"training {family} " in name for name in names), family
+        if family not in ("stackrnn", "tapernn", "window", "circuit"):  # nothing is claimed of how fast these train
+            assert any(f"training {family} " in name for name in names), family
         assert any(f"watching every unit, {family} " in name for name in names), family
     subjects = [row.subject for row in rows]
     assert len(list(itertools.groupby(subjects))) == len(set(subjects))  # a subject's rows stand together

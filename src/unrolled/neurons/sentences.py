@@ -46,9 +46,12 @@ def ablation_sentence(ablation: Ablation) -> str:
     """Return what holding the unit at its mean costs."""
     told = (
         f"Holding it at its mean costs {_nats(ablation.matters)} nats per character where the feature is decided"
-        f" ({visible_line(ablation.where)}) and {_nats(ablation.elsewhere)} elsewhere;"
-        f" of {ablation.random_units} random units of its group the worst costs {_nats(ablation.random_matters)} there."
+        f" ({visible_line(ablation.where)}) and {_nats(ablation.elsewhere)} elsewhere"
     )
+    if ablation.random_units:
+        beside = _nats(ablation.random_matters)
+        told += f"; of {ablation.random_units} random units of its group the worst costs {beside} there"
+    told += "."
     return told if ablation.proved else f"{told} That does not prove that the network uses it."
 
 

@@ -31,7 +31,7 @@ def {function}(text: str):
 _TOP = '''
 
 def {function}(text: str):
-    """On top of {memory} lies {symbol}."""
+    """The top of {memory} is {symbol}."""
     return tops(MACHINE, text, {memory!r}, {symbol!r})
 '''
 _DEPTH = '''
