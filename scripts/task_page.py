@@ -1,8 +1,8 @@
 """Write docs/results/tasks.md, tasks.json and a heat map each from tables and extracted automata.
 
-    unrolled task table ... --out TABLE      # any number of tables
-    unrolled task extract RUN --json > FOUND.json
-    python scripts/task_page.py TABLE... FOUND.json...
+unrolled task table ... --out TABLE      # any number of tables
+unrolled task extract RUN --json > FOUND.json
+python scripts/task_page.py TABLE... FOUND.json...
 """
 
 import json
