@@ -1,7 +1,7 @@
 """`unrolled task extract` as it is typed: what it says is what the network does."""
 
 import itertools
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
 
