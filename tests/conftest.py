@@ -1,5 +1,6 @@
 """Every test sees checked shapes, one thread's worth of noise, and a cache of its own."""
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,5 +34,8 @@ def same_start():
 
 
 torch.set_num_threads(1)
+# A shell's background job ignores these, and so would everything that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Before any test gets a cache of its own: the compiled kernels are built once and kept.
 native.library()

@@ -45,8 +45,10 @@ function ablation({ ablation: told }) {
   return el("p", {}, badge(told.proved, told.proved ? "it matters" : "not proved"),
     ` Held at its mean, it costs ${fixed(told.matters, 3)} nats per character (${fixed(low, 3)} to ${fixed(high, 3)}) `,
     `where the feature is decided (${told.where}; ${whole(told.places)} places), and ${fixed(told.elsewhere, 3)} `,
-    told.random_units ? `elsewhere. The same done to ${whole(told.random_units)} random units of its group costs at most `
-      + `${fixed(told.random_matters, 3)} there.` : "elsewhere.");
+    told.random_units
+      ? `elsewhere. The same done to ${whole(told.random_units)} random units of its group costs at most `
+        + `${fixed(told.random_matters, 3)} there.`
+      : "elsewhere.");
 }
 
 function clamping({ clamp: told }) {
