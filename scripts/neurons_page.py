@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import unrolled
 from unrolled.inspection import Inspection, Listening
@@ -129,6 +130,15 @@ def table(runs: list[dict]) -> str:
     return "\n".join([HEAD, *head, *lines])
 
 
+def rounded(value: Any) -> Any:
+    """Return a JSON value with floats of five digits: more are noise."""
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def main(out: str, *paths: str, proof: bool = True) -> None:
     """Search the runs that are not in the file yet, and print the table of all."""
     file = Path(out)
@@ -137,7 +147,7 @@ def main(out: str, *paths: str, proof: bool = True) -> None:
         if Path(path).name not in [run["run"] for run in runs]:
             print(f"{path} ...", file=sys.stderr, flush=True)
             runs.append(look(path, proof))
-            file.write_text(json.dumps(runs, indent=1) + "\n")
+            file.write_text(json.dumps(rounded(runs)) + "\n")
     print(table(runs))
 
 

@@ -2,7 +2,7 @@
 
 unrolled task table ... --out TABLE      # any number of tables
 unrolled task extract RUN --json > FOUND.json
-python scripts/task_page.py TABLE... FOUND.json...
+python scripts/task_page.py TABLE... FOUND.json... FOUND.svg...
 """
 
 import json
@@ -26,7 +26,7 @@ two tasks and this seed the table is not blind to its tests.
 def main(*paths: str) -> None:
     """Write the page from tables (folders) and extractions (files)."""
     tables = [Path(path) for path in paths if Path(path).is_dir()]
-    found = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths if not Path(path).is_dir()]
+    found = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths if path.endswith(".json")]
     lines, kept = [HEAD], {}
     for table in tables:
         trials = [json.loads(line) for line in (table / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -41,6 +41,9 @@ def main(*paths: str) -> None:
         lines += ["unrolled task extract RUN --json", "```", ""]
         lines += [f"- {one['task']}: {one['verdict']} {compared(one)}" for one in found]
         lines.append("")
+    for drawing in (Path(path) for path in paths if path.endswith(".svg")):
+        shutil.copyfile(drawing, RESULTS / f"automaton-{drawing.name}")
+        lines += [f"![The automaton that training found, beside the compiled one](automaton-{drawing.name})", ""]
     (RESULTS / "tasks.md").write_text("\n".join(lines), encoding="utf-8")
     (RESULTS / "tasks.json").write_text(json.dumps({"tables": kept, "extracted": found}, indent=1) + "\n")
 
