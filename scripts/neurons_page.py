@@ -34,6 +34,9 @@ reported. Everything else that was found, and all numbers, are in [neurons.json]
 without proof. Seconds of search and proof are context: other work ran beside all of them but wp-15. python-3 trained
 beside other work, too, and made fewer steps than three minutes allow.
 
+A million characters through two layers of 512 (6,144 units), searched against five untrained copies, took 85 s, reading
+and start included: `unrolled neurons wp-20 war_and_peace.txt --characters 1M --no-proof`.
+
 What was asked for: with 15 minutes a unit with an AUC of 0.99 for "inside double quotes" and one with a rank
 correlation of 0.98 for the position in the line; with 3 minutes one of them above 0.95. The quote units are there
 (0.997 after 15 minutes, 0.996 after 3). The line is not: the best unit reaches 0.856 with the recipe's 64 characters
