@@ -18,6 +18,7 @@ HEAD = """# What is inside
 ```sh
 unrolled train war_and_peace.txt --split 0.8,0.1,0.1 --minutes 15 --seed 1 --run wp-15     # --minutes 3: wp-3
 unrolled train war_and_peace.txt --split 0.8,0.1,0.1 --minutes 15 --unroll 128 --seed 1 --run wp-15-128
+unrolled train war_and_peace.txt --split 0.8,0.1,0.1 --minutes 20 --seed 1 --run wp-20
 unrolled train python --minutes 3 --seed 1 --run python-3
 unrolled train war_and_peace.txt --split 0.8,0.1,0.1 --family F --params 1M --chars 3M --seed 1 --run eq-F
 unrolled demo --run manual
@@ -31,8 +32,9 @@ correlation. "Without it": nats per character with the unit held at its mean, wh
 on / untouched / held off, 200 passages of 200 characters. "Born" is between which kept steps it came to follow its
 feature. Bits per character are the best look at the head of the validation part. "None" says why the best unit is not
 reported. Everything else that was found, and all numbers, are in [neurons.json](neurons.json). Runs eq-F were searched
-without proof. Seconds of search and proof are context: other work ran beside all of them but wp-15. python-3 trained
-beside other work, too, and made fewer steps than three minutes allow.
+without proof. Seconds are context: other work ran beside all searches but those of wp-15 and manual (that of eq-rnn was
+halted for a while), and beside the training of eq-F and python-3, which therefore made fewer steps than three minutes
+allow.
 
 A million characters through two layers of 512 (6,144 units), searched against five untrained copies, took 85 s, reading
 and start included: `unrolled neurons wp-20 war_and_peace.txt --characters 1M --no-proof`.

@@ -6,7 +6,6 @@ torch.
 
 import shlex
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +21,7 @@ from unrolled.errors import ConfigError
 from unrolled.text.display import visible, visible_line
 
 if TYPE_CHECKING:
+    from unrolled.programs.circuit import Circuit
     from unrolled.programs.program import Configuration, Program
     from unrolled.programs.turing import Machine, Result, TuringMachine
 
@@ -118,6 +118,7 @@ def machine_step(
     json
         Print one JSON line: {"accepted", "output", "steps", "tokens"}, the last with what was on at each token.
     """
+    from unrolled.programs.circuit import compile_program
     from unrolled.programs.library import machine_named
     from unrolled.programs.stream import lower
 
@@ -125,16 +126,17 @@ def machine_step(
     result = found.run(input, limit)
     program = lower(found)
     line = program.line(input, 4 * limit)
-    moments = list(islice(_moments(program, line), None if json else first))
+    circuit = compile_program(program)
+    moments = _moments(program, circuit, line)
     if json:
         voice.result({**_outcome(result), "tokens": [moment.to_json() for moment in moments]})
         return 0
     voice.say(f"{found.name}: {found.description}", style="bold")
-    voice.say(_drawn(program, moments, voice))
-    if len(moments) < len(line) - 1:
-        voice.note(f"the first {len(moments)} of {len(line) - 1} tokens; --first shows more")
+    voice.say(_drawn(program, moments[:first], voice))
+    if first < len(moments):
+        voice.note(f"the first {first} of {len(moments)} tokens; --first shows more")
     _told(voice, found, input, result)
-    voice.say(f"on: units of the compiled network at that token; {_size(program)} in all", style="dim")
+    voice.say(f"on: units of the compiled network at that token; {len(circuit.units)} in all", style="dim")
     return 0
 
 
@@ -176,7 +178,8 @@ def machine_compile(
     from unrolled.programs.library import machine_named
 
     found, voice = machine_named(machine), Voice(as_json=json)
-    from unrolled.programs.compiled_folder import write_compiled
+    from unrolled.programs.compiled_folder import FEATURES, write_compiled
+    from unrolled.programs.stream import lower
 
     run = write_compiled(found, out, form=into, cells=cells, characters=characters, seed=seed)
     (metric,) = _metrics(out)
@@ -189,14 +192,12 @@ def machine_compile(
     voice.say(f"model    {run.config.description}, {sum(run.model.units.values())} units")
     voice.say(f"score    {bits:.3f} bits per character of its own lines: only what the input will be is not certain")
     typed, example = shlex.quote(str(out)), found.examples[0].text if found.examples else ""
-    from unrolled.programs.stream import lower
-
     prompt = shlex.quote(example + lower(found).end)
     voice.commands(
         [
             (f"unrolled sample {typed} --prompt {prompt} --length 60", "let it work"),
             (
-                f"unrolled neurons {typed} --features {shlex.quote(str(out / 'features.py'))}",
+                f"unrolled neurons {typed} --features {shlex.quote(str(out / FEATURES))}",
                 "find its units by looking",
             ),
             (f"unrolled neurons {typed} --page machine.html", "one page that runs it in a browser"),
@@ -226,11 +227,8 @@ class _Moment:
         }
 
 
-def _moments(program: "Program", line: str) -> "list[_Moment]":
-    from unrolled.programs.circuit import compile_program
-
+def _moments(program: "Program", circuit: "Circuit", line: str) -> "list[_Moment]":
     moments, tokens = [], line[:-1]
-    circuit = compile_program(program)
     for token, at, values in zip(tokens, program.read(tokens), circuit.run(tokens), strict=True):
         likely = [name for name, weight in program.expects(at).items() if weight > 0]
         on = tuple(name for name, value in values.items() if value == 1 and _is_told(name))
@@ -320,12 +318,6 @@ def _about(machine: "Machine | TuringMachine") -> dict[str, object]:
         "description": machine.description,
         "example": shown,
     }
-
-
-def _size(program: "Program") -> int:
-    from unrolled.programs.circuit import compile_program
-
-    return len(compile_program(program).units)
 
 
 def _metrics(folder: Path) -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 Knows nothing about how automata are found or compared: it parses, calls and prints.
 """
 
-import json as codec
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,11 @@ from cyclopts import Parameter
 
 from unrolled.cli.console import Voice
 from unrolled.cli.options import Folder, Json, Whole
-from unrolled.errors import ConfigError, RunError
 from unrolled.text.display import visible_line
 
 if TYPE_CHECKING:
     from unrolled.programs.automata import Automaton, Sources
     from unrolled.programs.extraction import Extraction
-
-OUTCOME = "task.json"
 
 
 @Parameter(name="*")
@@ -60,15 +56,16 @@ def task_extract(
     json
         Print one JSON line.
     """
-    task = _task_of(run) if alphabet is None else None
     from unrolled.laboratory import open_run
     from unrolled.programs.automata import Sources
     from unrolled.programs.automaton_graph import graph_svg, transition_table
     from unrolled.programs.extraction import ExtractionOptions, extract
+    from unrolled.programs.lesson_folder import task_of
     from unrolled.programs.tasks import task_named
     from unrolled.training import durable
     from unrolled.training.loop import autocast
 
+    task = task_of(run) if alphabet is None else None
     voice, opened = Voice(as_json=json), open_run(run)
     sources = Sources.of(task_named(task)) if task is not None else Sources.over(alphabet or "")
     options = ExtractionOptions(length=ask.length, longer=ask.longer, states=ask.states, seed=ask.seed)
@@ -96,22 +93,6 @@ def task_extract(
     else:
         voice.commands([(f"unrolled task extract {shlex.quote(str(run))} --svg automaton.svg", "draw both")])
     return 0
-
-
-def _task_of(run: Path) -> str:
-    path = run / OUTCOME
-    try:
-        return str(codec.loads(path.read_text(encoding="utf-8"))["task"])
-    except (OSError, ValueError, KeyError, TypeError):
-        if not run.is_dir():
-            raise RunError(
-                expected="the folder of a run", received=str(run), remedy="see `unrolled runs`, or train one"
-            ) from None
-        raise ConfigError(
-            expected=f"a run of `unrolled task train`, or --alphabet, for {run}",
-            received=f"a folder without a readable {OUTCOME}",
-            remedy="say which symbols its sources have, such as --alphabet 01",
-        ) from None
 
 
 def _compiled(task: str | None, sources: "Sources") -> "Automaton | None":

@@ -26,6 +26,9 @@ from unrolled.programs.circuit import COUNTED, Circuit, StackUnit, compile_progr
 from unrolled.programs.program import Program
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
+Weights = tuple[ModelConfig, Vocabulary, dict[str, Tensor]]
+"""What a run folder needs: the configuration, the vocabulary and every parameter by its name."""
+
 IMPOSSIBLE = -30.0
 """The logit of a token that cannot come: e^-30 is 1e-13."""
 BITS = {64: 53, 32: 24}
@@ -34,9 +37,7 @@ SMALLEST_UNIT = 3
 """Memory cells need a unit that can hold this many symbols: two stay while one moves."""
 
 
-def assemble(
-    circuit: Circuit, *, cells: int = 0, precision: int = 64
-) -> tuple[ModelConfig, Vocabulary, dict[str, Tensor]]:
+def assemble(circuit: Circuit, *, cells: int = 0, precision: int = 64) -> Weights:
     """Return the configuration, the vocabulary and the weights of a model that does what the circuit does.
 
     `cells` 0 keeps every stack in one unit, exact up to `depths(circuit)` symbols; above that it is the number of

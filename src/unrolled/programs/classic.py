@@ -29,15 +29,11 @@ from unrolled.models.config import ModelConfig
 from unrolled.models.lstm import LSTMConfig
 from unrolled.models.rnn import RNNConfig
 from unrolled.models.stack import StackConfig
+from unrolled.programs.assemble import IMPOSSIBLE, Weights
 from unrolled.programs.counting import CounterPlan, followed, known_tokens, plan_of
 from unrolled.programs.program import RESET, Configuration, Program
 from unrolled.text.vocabulary import UNKNOWN, Vocabulary
 
-Weights = tuple[ModelConfig, Vocabulary, dict[str, Tensor]]
-"""What a run folder needs: the configuration, the vocabulary and every parameter by its name."""
-
-IMPOSSIBLE = -30.0
-"""The logit of a token that cannot come: e^-30 is 1e-13."""
 DRIVE = 32.0
 """How far tanh is driven: it rounds to 1 in float32 from 10 on and in float64 from 20 on; powers of two stay exact."""
 GATE_DRIVE = 2048.0

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import torch
 
-import unrolled
 from unrolled.errors import ConfigError, nearest
 from unrolled.laboratory import Run, open_run
-from unrolled.models import parameter_count
 from unrolled.programs.answer_key import features_file
-from unrolled.programs.assemble import assemble, depths
+from unrolled.programs.assemble import Weights, assemble, depths
 from unrolled.programs.circuit import compile_program
-from unrolled.programs.classic import Weights, elman, lstm_counter
+from unrolled.programs.classic import elman, lstm_counter
+from unrolled.programs.own_text import folder_with_text
 from unrolled.programs.program import Program
 from unrolled.programs.stream import examples_text, lower
 from unrolled.programs.turing import Machine, TuringMachine
@@ -26,11 +25,8 @@ from unrolled.training import durable
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, evaluate_part
 from unrolled.training.experiment import load_weights
-from unrolled.training.measure import environment
-from unrolled.training.run_config import RunConfig
-from unrolled.training.run_folder import RunFolder
 
-EXAMPLES, FEATURES = "examples.txt", "features.py"
+FEATURES = "features.py"
 CHARACTERS = 60_000
 CELLS = 256
 """Enough for stacks of some two thousand symbols."""
@@ -91,20 +87,8 @@ def write_compiled(
     corpus = corpus_from_text(text, TextOptions(split=SPLIT), vocabulary=vocabulary)
     model = config.build(vocabulary.size)
     load_weights(model, weights, machine.name)
-    place = Path(path)
-    about = RunConfig(
-        model=config,
-        training=TrainingConfig(steps=0, seed=seed),
-        parameters=parameter_count(model),
-        options=corpus.options,
-        sources=(EXAMPLES,),
-        folder=str(place.absolute()),
-        fingerprint=corpus.fingerprint,
-        characters={name: len(ids) for name, ids in corpus.parts.items()},
-        environment=environment(),
-    )
-    folder = RunFolder.create(place, about.to_json(unrolled.__version__), vocabulary.to_json())
-    durable.write_bytes_durably(place / EXAMPLES, text.encode())
+    place, training = Path(path), TrainingConfig(steps=0, seed=seed)
+    folder = folder_with_text(place, text, corpus, config=config, model=model, training=training)
     durable.write_bytes_durably(place / FEATURES, features_file(machine).encode())
     folder.append_metric(_metric(model, corpus))
     folder.publish_weights(dict(model.state_dict()))

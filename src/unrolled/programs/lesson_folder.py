@@ -3,21 +3,20 @@
 Every verb can open such a folder like that of any other run. Knows nothing about how a model learns.
 """
 
+import json
 import random
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import unrolled
+from unrolled.errors import ConfigError, RunError
 from unrolled.programs.lessons import Lesson, outcome
+from unrolled.programs.own_text import folder_with_text
 from unrolled.programs.tasks import Task
-from unrolled.text.corpus import TextOptions, read_corpus
+from unrolled.text.corpus import TextOptions, corpus_from_text
 from unrolled.training import durable
-from unrolled.training.measure import environment
-from unrolled.training.run_config import RunConfig
 from unrolled.training.run_folder import RunFolder
 
-EXAMPLES, OUTCOME = "examples.txt", "task.json"
+OUTCOME = "task.json"
 EXAMPLE_LINES = 3000
 EXAMPLE_SPLIT = (0.5, 0.25, 0.25)
 _WRITTEN = 0xE7A3
@@ -25,27 +24,29 @@ _WRITTEN = 0xE7A3
 
 def new_folder(lesson: Lesson, path: Path) -> RunFolder:
     """Make the run folder with held-out examples of training lengths as its text, which every verb can read again."""
-    task, options = lesson.task, TextOptions(regime=lesson.task.regime, split=EXAMPLE_SPLIT)
-    text = examples_text(task, lesson.training.seed)
-    with tempfile.TemporaryDirectory(prefix="unrolled-") as place:
-        (Path(place) / EXAMPLES).write_text(text, encoding="utf-8", newline="")
-        corpus = read_corpus(
-            [str(Path(place, EXAMPLES))], options, vocabulary=lesson.vocabulary, cache=Path(place, "cache")
-        )
-        config = RunConfig(
-            model=lesson.config,
-            training=lesson.training,
-            parameters=lesson.parameters,
-            options=corpus.options,
-            sources=(EXAMPLES,),
-            folder=str(path.absolute()),
-            fingerprint=corpus.fingerprint,
-            characters={name: len(ids) for name, ids in corpus.parts.items()},
-            environment=environment(),
-        )
-    folder = RunFolder.create(path, config.to_json(unrolled.__version__), lesson.vocabulary.to_json())
-    durable.write_bytes_durably(path / EXAMPLES, text.encode())
-    return folder
+    options = TextOptions(regime=lesson.task.regime, split=EXAMPLE_SPLIT)
+    text = examples_text(lesson.task, lesson.training.seed)
+    corpus = corpus_from_text(text, options, vocabulary=lesson.vocabulary)
+    return folder_with_text(path, text, corpus, config=lesson.config, model=lesson.model, training=lesson.training)
+
+
+def task_of(path: Path) -> str:
+    """Return the name of the task that a run folder was trained on.
+
+    Raises RunError when there is no such folder, ConfigError when it is not one of a task.
+    """
+    try:
+        return str(json.loads((path / OUTCOME).read_text(encoding="utf-8"))["task"])
+    except (OSError, ValueError, KeyError, TypeError):
+        if not path.is_dir():
+            raise RunError(
+                expected="the folder of a run", received=str(path), remedy="see `unrolled runs`, or train one"
+            ) from None
+        raise ConfigError(
+            expected=f"a run of `unrolled task train`, or --alphabet, for {path}",
+            received=f"a folder without a readable {OUTCOME}",
+            remedy="say which symbols its sources have, such as --alphabet 01",
+        ) from None
 
 
 def examples_text(task: Task, seed: int) -> str:

@@ -2,7 +2,8 @@
 
     checkpoints/000400/  model.safetensors  optimizer.safetensors  state.json  MANIFEST.json (written last)
 
-Nothing here unpickles. Which checkpoint is the newest is decided by its step, never by a time.
+Reading one executes nothing: tensors are safetensors, the rest is strict JSON. The newest is the verified one of the
+highest step, whatever its time stamp.
 Knows nothing about models or training: it stores tensors by name and JSON.
 """
 
