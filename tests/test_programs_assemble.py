@@ -425,7 +425,7 @@ def test_the_neuron_search_finds_the_units_of_a_compiled_machine():
         model.eval(), lambda seed: _untrained(config, vocabulary, seed), Text(ids=ids, features=features, labels=labels)
     )
     for feature, units in named.items():
-        reported = {one.unit.removesuffix("[0]"): one.score for one in found.findings if one.feature == feature}
+        reported = {one.unit: one.score for one in found.findings if one.feature == feature}
         assert reported, feature
         assert reported.keys() <= units, feature
         assert all(score == pytest.approx(1.0, abs=STATISTIC) for score in reported.values()), feature

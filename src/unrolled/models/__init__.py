@@ -17,6 +17,7 @@ from unrolled.models.sequence_model import (
     parameter_count,
     parse_unit,
     rows,
+    unit_name,
     untouched,
 )
 from unrolled.models.stack import Stack, StackConfig
@@ -38,6 +39,7 @@ __all__ = [
     "parse_layers",
     "parse_unit",
     "rows",
+    "unit_name",
     "untouched",
     "width_for",
 ]

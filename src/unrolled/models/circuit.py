@@ -132,8 +132,11 @@ class Circuit(Layer):
 
     @property
     def units(self) -> Mapping[str, int]:
-        """One group per named unit; generic: the hidden units."""
-        return dict.fromkeys(self.names, 1) if self.names else {"hidden": self.width}
+        """One group per named unit, what is remembered first; generic: the hidden units.
+
+        Where a rule's unit does what a state's does, whoever goes through all units meets the state first.
+        """
+        return dict.fromkeys((*self.config.registers, *self.names), 1) if self.names else {"hidden": self.width}
 
     def initial_state(self, batch: int) -> State:
         """Return zeros."""
@@ -168,10 +171,11 @@ class Circuit(Layer):
         return torch.float32 if self.config.precision == 32 else torch.float64
 
     def _groups(self) -> list[tuple[int, int, str]]:
-        """Return first unit, end and name of every group."""
+        """Return first unit, end and name of every group, in the order of `units`."""
         if not self.names:
             return [(0, self.width, "hidden")]
-        return [(number, number + 1, name) for number, name in enumerate(self.names)]
+        at = {name: number for number, name in enumerate(self.names)}
+        return [(at[name], at[name] + 1, name) for name in self.units]
 
     def _written(self, u_BTN: Tensor) -> Tensor:
         if not self.names:
@@ -202,7 +206,7 @@ class _Walk:
             for start, stop, below, kind in layer.blocks
         ]
         self.edits = any(tap.edits(name) for name in layer.units)
-        self.shown = [group for group in layer._groups() if self.edits and tap.watches(group[2])]
+        self.shown = sorted(group for group in layer._groups() if self.edits and tap.watches(group[2]))
         self.memory = dict(state)
         self.kept = "registers" if layer.names else "hidden"
         self.taken: list[Tensor] = []

@@ -343,6 +343,11 @@ def parse_unit(text: str, units: Mapping[str, int]) -> tuple[str, int]:
     return group, index
 
 
+def unit_name(group: str, index: int, units: Mapping[str, int]) -> str:
+    """Return a unit's stable name, which `parse_unit` reads: `layer1.cell[137]`; the group's where it has one unit."""
+    return group if units[group] == 1 else f"{group}[{index}]"
+
+
 def no_memory(batch: int, *shape: int, like: Tensor) -> Tensor:
     """Return a zero state tensor of `batch` rows on the device and in the dtype of `like`."""
     return torch.zeros(batch, *shape, device=like.device, dtype=like.dtype)

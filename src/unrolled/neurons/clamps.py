@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unrolled.errors import ConfigError
-from unrolled.models.sequence_model import Tap, parse_unit
+from unrolled.models.sequence_model import Tap, parse_unit, unit_name
 
 Held = tuple[str, int, float]
 """A group of units, an index in it, and the value that it is held at."""
@@ -37,7 +37,9 @@ def parse_clamp(text: str, units: Mapping[str, int]) -> Held:
         value = math.nan
     if not abs(value) <= LARGEST:
         raise ConfigError(
-            expected=f"a finite number to hold {group}[{index}] at", received=repr(written.strip()), remedy="correct it"
+            expected=f"a finite number to hold {unit_name(group, index, units)} at",
+            received=repr(written.strip()),
+            remedy="correct it",
         )
     return group, index, value
 

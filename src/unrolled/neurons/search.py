@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from unrolled.errors import TextError
-from unrolled.models.sequence_model import SequenceModel
+from unrolled.models.sequence_model import SequenceModel, unit_name
 from unrolled.neurons import statistics
 from unrolled.neurons.features import Feature
 from unrolled.neurons.findings import Candidate, Search, strength
@@ -129,7 +129,7 @@ def search(
     for (f, group, index, sign, score), p in zip(pairs, p_P, strict=True):
         label, values_T = confirmation[f], heard.units[group, index]
         copies = (float(reached_KF[:, f].max()), float(bounds_F[f]))
-        chosen = _Pair(f"{group}[{index}]", judged[f], sign, score, float(p), copies, characters[f])
+        chosen = _Pair(unit_name(group, index, model.units), judged[f], sign, score, float(p), copies, characters[f])
         candidate = _judge(chosen, values_T, label, parts, _probed(heard, f, label))
         # Of those that do not hold only each feature's best is kept: it says how near the feature came.
         if candidate.holds or f not in known:

@@ -3,6 +3,7 @@
 // Knows nothing about writing. The units held are part of the view; names that the model does not have get help.
 
 import { byId, el, fixed, refill, unitButton } from "./dom.js";
+import { nameOf } from "./engine.js";
 import { unitName } from "./view.js";
 
 const MOST = 8;
@@ -18,7 +19,7 @@ export function nearestUnit(text, units) {
     return (2 * both) / (own.size + wanted.size || 1);
   };
   const [best] = Object.keys(units).sort((a, b) => likeness(b) - likeness(a));
-  return `${best}[${Math.min(Number(digits || 0), units[best] - 1)}]`;
+  return nameOf(best, Math.min(Number(digits || 0), units[best] - 1), units);
 }
 
 /** The rows of held units; `rangeOf(name)` gives { minimum, maximum }. */

@@ -682,8 +682,11 @@ function fixedWindow(kit, { window, expansion }) {
 function circuit(kit, { units, registers, outputs, stacks, counters, cells }) {
   const named = units.length > 0;
   const n = named ? units.length : kit.width;
-  const names = named ? units.map(([name]) => kit.units([name], 1)[0]) : kit.units(["hidden"], n);
   const at = new Map(units.map(([name], k) => [name, k]));
+  // What is remembered comes first among the groups, as in models/circuit.py; the work is done in the order of levels.
+  const groups = [...new Set([...registers, ...at.keys()])];
+  const full = kit.units(named ? groups : ["hidden"], named ? 1 : n);
+  const names = named ? units.map(([name]) => full[groups.indexOf(name)]) : full;
   const kept = named ? registers.map((name) => at.get(name)) : Array.from({ length: n }, (_, k) => k);
   const written = named ? outputs.map((name) => at.get(name)) : kept;
   const place = new Map(registers.map((name, r) => [name, r]));
@@ -979,6 +982,11 @@ export function parseUnit(text, units) {
   const index = Number(digits);
   if (index >= units[group]) fail(`an index below ${units[group]}`, `${group}[${digits}]`, "choose a smaller index");
   return [group, index];
+}
+
+/** The name that `parseUnit` reads: a group of one unit needs no index. */
+export function nameOf(group, index, units) {
+  return units[group] === 1 ? group : `${group}[${index}]`;
 }
 
 /** A tap that holds units at values: clamp(model.units, { "layer1.cell[137]": 1 }). A unit's mean ablates it. */

@@ -2,7 +2,7 @@
 //
 // Knows nothing about how anything is drawn: each part of the page has a file of its own.
 
-import { Model, Vocabulary } from "./engine.js";
+import { Model, Vocabulary, nameOf, parseUnit } from "./engine.js";
 import { visibleLine } from "./display.js";
 import { brief, byId, duration, el, fixed, inSlices, listOf, refill, unitButton, whole } from "./dom.js";
 import { Clamping, nearestUnit } from "./clamping.js";
@@ -101,9 +101,9 @@ function showChoice(data, view) {
   };
   field.addEventListener("change", choose);
   const move = (by) => {
-    const [, group, digits] = /^(.*)\[(\d+)\]$/s.exec(view.get("unit"));
+    const [group, index] = parseUnit(view.get("unit"), data.units);
     const size = data.units[group];
-    view.set({ unit: `${group}[${(Number(digits) + by + size) % size}]`, colour: "unit" });
+    view.set({ unit: nameOf(group, (index + by + size) % size, data.units), colour: "unit" });
   };
   byId("unit-before").addEventListener("click", () => move(-1));
   byId("unit-after").addEventListener("click", () => move(1));
@@ -154,8 +154,8 @@ class Live {
   }
 
   split(name) {
-    const [, group, digits] = /^(.*)\[(\d+)\]$/s.exec(name);
-    return { group, index: Number(digits) };
+    const [group, index] = parseUnit(name, this.data.units);
+    return { group, index };
   }
 
   chosen() {
@@ -200,7 +200,7 @@ function start() {
     units: data.units, length: [...text].length, reports: listOf(data.training).length, sections: Object.keys(SECTIONS),
   };
   const [group] = Object.keys(data.units);
-  const first = listOf(data.cards).map((card) => card.unit).find((unit) => unitName(unit, data.units)) ?? `${group}[0]`;
+  const first = listOf(data.cards).map((card) => card.unit).find((unit) => unitName(unit, data.units)) ?? nameOf(group, 0, data.units);
   const view = new View(page, { unit: first, ...readFragment(location.hash, page) });
   showHead(data);
   const vocabulary = new Vocabulary(data.vocabulary);
@@ -225,11 +225,11 @@ function start() {
     go("write");
   };
   showCards(data, view, { show, hold, openTraining: () => go("training") });
-  showSearch(data, { show });
+  showSearch(data, { show, units: data.units });
   new MarkedSearch(reader, { show, openSearch: () => go("search") });
-  showGates(data.saturation, view, { show });
+  showGates(data.saturation, view, { show, units: data.units });
   showTraining(data, view);
-  showMethod(data, { show });
+  showMethod(data, { show, units: data.units });
   const toSection = () => {
     const section = view.get("section");
     if (section && !byId(section).hidden) byId(section).scrollIntoView();

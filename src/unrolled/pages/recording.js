@@ -2,7 +2,7 @@
 //
 // Knows nothing about the page. Shapes: T characters of the text, N units of all groups together, 5 likeliest symbols.
 
-import { EngineError, likeliest, surprise } from "./engine.js";
+import { EngineError, likeliest, nameOf, surprise } from "./engine.js";
 
 const LIKELIEST = 5;
 const MOST_NUMBERS = 1.2e8; // of 2 bytes; longer texts are read as far as this reaches
@@ -86,8 +86,8 @@ export class Recording {
 
   /** The name of the unit with a number. */
   name(unit) {
-    const { group, offset } = this.groups.find((one) => unit >= one.offset && unit < one.offset + one.size);
-    return `${group}[${unit - offset}]`;
+    const { group, offset, size } = this.groups.find((one) => unit >= one.offset && unit < one.offset + one.size);
+    return nameOf(group, unit - offset, { [group]: size });
   }
 
   /** What a unit did so far, Float32Array (done,). */

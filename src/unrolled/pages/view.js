@@ -3,7 +3,7 @@
 // Knows nothing about how it is shown. Whoever shows something listens; whoever lets choose sets. A fragment may come
 // from anybody: what does not fit this page is left out.
 
-import { parseUnit } from "./engine.js";
+import { nameOf, parseUnit } from "./engine.js";
 
 const MOST_CLAMPS = 8;
 
@@ -16,7 +16,7 @@ const START = {
 export function unitName(text, units) {
   try {
     const [group, index] = parseUnit(String(text), units);
-    return `${group}[${index}]`;
+    return nameOf(group, index, units);
   } catch {
     return "";
   }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.models import SequenceModel, Watch
+from unrolled.models import SequenceModel, Watch, unit_name
 from unrolled.programs.automata import Automaton
 from unrolled.text.vocabulary import Vocabulary
 
@@ -137,7 +137,7 @@ def _places(
             states.append(state)
     chosen = sorted(random.Random(seed).sample(range(len(rows)), min(MOST_PLACES, len(rows))))
     values_PN = values_BTN[torch.tensor(rows)[chosen], torch.tensor(times)[chosen]]
-    names = [f"{name}[{index}]" for name in groups for index in range(model.units[name])]
+    names = [unit_name(name, index, model.units) for name in groups for index in range(model.units[name])]
     return names, values_PN, torch.tensor(states)[chosen]
 
 
