@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unrolled.cli.console import Voice
-from unrolled.cli.options import BUDGET, MODEL, RUN, TRAINING, Folder, Json, Number, Switch, Whole
+from unrolled.cli.options import BUDGET, MODEL, RUN, TRAINING, Folder, Json, Number, Whole
 from unrolled.errors import ConfigError
 from unrolled.text.display import visible_line
 
@@ -36,8 +36,8 @@ class LearnArguments:
     "A pattern instead of a family: 'lstm*2', 'mingru(negative=true)*2'."
     width: Annotated[Whole, Parameter(group=MODEL)] = 64
     "The width of the layers."
-    plain: Annotated[Switch, Parameter(group=MODEL)] = False
-    "The stack of 2015: no residual connections, no norms."
+    plain: Annotated[bool | None, Parameter(group=MODEL, negative="--residual")] = None
+    "The stack of 2015, or residual connections and norms (default: plain for rnn, lstm and gru)."
     batch: Whole = 128
     "Examples in each update, all of one length."
     rate: Number | None = None

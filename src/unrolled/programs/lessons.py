@@ -31,6 +31,9 @@ NOT_LEARNED = ("circuit",)
 """Families that are no columns of the table: they are compiled."""
 RATES = {"mingru": 0.01, "mingru-negative": 0.01, "tcn": 0.01, "wavenet": 0.01, "transformer": 0.01, "window": 0.01}
 """Where `RATE` is not the default. Not swept: those of tcn, wavenet and window are guesses (docs/task.md)."""
+PLAIN = ("rnn", "lstm", "gru")
+"""Families that learn in the stack of 2015: with residual connections and norms around their one layer none of them
+finds the cycle of five with every seed (docs/task.md)."""
 ROOM = {"transformer": "window", "stackrnn": "depth", "tapernn": "cells"}
 """What bounds how far a family can look or store without being a weight: it grows with the longest example."""
 LOOKS = 40
@@ -54,7 +57,7 @@ class LearnRequest:
     rate: float | None = None
     optimizer: str = "muon"
     clip: float = 1.0
-    plain: bool = False
+    plain: bool | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -74,7 +77,10 @@ class LearnRequest:
             if self.family not in PATTERNS:
                 family_named(self.family)
             pattern = PATTERNS.get(self.family, self.family)
-        return ModelConfig(stack=StackConfig(width=self.width, plain=self.plain), layers=parse_layers(pattern))
+        plain = self.plain
+        if plain is None:
+            plain = self.layers is None and self.family in PLAIN
+        return ModelConfig(stack=StackConfig(width=self.width, plain=plain), layers=parse_layers(pattern))
 
     def training(self, steps: int, longest: int) -> TrainingConfig:
         """Return how it is trained, for so many steps of examples of at most so many symbols. Raises ConfigError."""
