@@ -26,7 +26,7 @@ from unrolled.training.expectation import ngram_bits, useful_characters
 
 RECORDED = (
     "steps", "lanes", "unroll", "forget_every", "optimizer", "rate", "matrix_rate", "warm_up", "hold", "weight_decay",
-    "precision",
+    "average", "precision",
 )  # fmt: skip
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recipes.json"
 
@@ -39,7 +39,8 @@ KNOBS: dict[str, tuple[object, ...]] = {
     "rate": (0.5, 2),
     "matrix_rate": (0.67, 1.5),
     "dropout": (0.0, 0.1, 0.2, 0.3, 0.4),
-    "weight_decay": (0.0, 0.1),
+    "weight_decay": (0.0, 0.1, 0.2, 0.4),
+    "average": (50, 200),
     "hold": (0.2, 0.4),
     "forget_every": (0, 300),
     "optimizer": ("adamw",),

@@ -28,6 +28,7 @@ TRAINING = (
     "training.durable",
     "training.checkpoint",
     "training.optimizer",
+    "training.reports",
     "training.structure",
 )
 SYMBOLIC = tuple(
@@ -67,6 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training.allocator": (),
     "training.config": ("errors",),
     "training.events": ("training.evaluation",),
+    "training.reports": ("training.events",),
     "training.durable": ("errors",),
     "training.checkpoint": ("errors", "training.durable"),
     "training.structure": ("errors", "text"),

@@ -116,12 +116,12 @@ def test_what_cannot_begin_leaves_nothing(book, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["lstm", "hybrid"])
+@pytest.mark.parametrize(("name", "average"), [("lstm", 0), ("hybrid", 0), ("lstm", 3)])
 @pytest.mark.parametrize("stop", [1, 3, 7])
-def test_resume_makes_the_same_bytes(name, stop, book, tmp_path):
-    whole = started(book, tmp_path / "whole", name=name)
+def test_resume_makes_the_same_bytes(name, average, stop, book, tmp_path):
+    whole = started(book, tmp_path / "whole", name=name, average=average)
     run_to(whole)
-    first = started(book, tmp_path / "run", name=name)
+    first = started(book, tmp_path / "run", name=name, average=average)
     run_to(first, stop)
     torch.manual_seed(99)
     second = resume(tmp_path / "run")

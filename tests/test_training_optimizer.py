@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import families
-from tolerances import MUON_SINGULAR_VALUES
+from tolerances import MUON_SINGULAR_VALUES, UPDATE64
 from unrolled.training.config import TrainingConfig
 from unrolled.training.optimizer import Optimizer, orthogonalised, square_blocks
 
@@ -63,25 +63,60 @@ def test_every_weight_moves_and_only_matrices_of_layers_are_muons(name):
     }
 
 
-def test_its_state_comes_back():
-    def stepped(optimizer, model, times):
-        for k in range(times):
-            model.zero_grad()
-            xs = torch.randint(families.VOCAB, (2, 6), generator=torch.Generator().manual_seed(k))
-            model(xs)[0].square().sum().backward()
-            optimizer.step(0.5)
+def stepped(optimizer, model, times):
+    for k in range(times):
+        model.zero_grad()
+        xs = torch.randint(families.VOCAB, (2, 6), generator=torch.Generator().manual_seed(k))
+        model(xs)[0].square().sum().backward()
+        optimizer.step(0.5)
+        yield {key: value.clone() for key, value in model.state_dict().items()}
 
-    config = TrainingConfig(steps=10, optimizer="muon")
+
+def same(one, two):
+    return all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+@pytest.mark.parametrize("average", [0, 2])
+def test_its_state_comes_back(average):
+    config = TrainingConfig(steps=10, optimizer="muon", average=average)
     model = families.model("lstm", dtype=torch.float32)
     optimizer = Optimizer(model, config)
-    stepped(optimizer, model, 3)
-    weights = {key: value.clone() for key, value in model.state_dict().items()}
-    kept = {key: value.clone() for key, value in optimizer.tensors().items()}
-    stepped(optimizer, model, 2)
+    list(stepped(optimizer, model, 3))
+    with optimizer.averages():
+        weights = {key: value.clone() for key, value in model.state_dict().items()}
+        kept = {key: value.clone() for key, value in optimizer.tensors().items()}
+    list(stepped(optimizer, model, 2))
 
     other = families.model("lstm", dtype=torch.float32)
     other.load_state_dict(weights)
     resumed = Optimizer(other, dataclasses.replace(config))
     resumed.restore(kept)
-    stepped(resumed, other, 2)
-    assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
+    list(stepped(resumed, other, 2))
+    assert same(model.state_dict(), other.state_dict())
+    with optimizer.averages(), resumed.averages():
+        assert same(model.state_dict(), other.state_dict())
+
+
+def test_averages_are_those_of_the_weights_and_change_no_update():
+    model, plain = (families.model("lstm", dtype=torch.float64) for _ in range(2))
+    optimizer = Optimizer(model, TrainingConfig(steps=10, average=3))
+    naive = {}
+    both = zip(stepped(optimizer, model, 7), stepped(Optimizer(plain, TrainingConfig(steps=10)), plain, 7), strict=True)
+    for number, (now, without) in enumerate(both, 1):
+        assert same(now, without)
+        share = 1 / min(number, 3)
+        naive = {key: naive.get(key, 0) * (1 - share) + value * share for key, value in now.items()}
+    with optimizer.averages():
+        for key, value in model.state_dict().items():
+            assert torch.allclose(value, naive[key], rtol=UPDATE64, atol=UPDATE64), key
+    assert same(now, model.state_dict())
+
+
+def test_after_an_error_the_weights_are_the_weights_again():
+    model = families.model("lstm", dtype=torch.float32)
+    optimizer = Optimizer(model, TrainingConfig(steps=10, average=3))
+    (*_, before) = stepped(optimizer, model, 3)
+    with pytest.raises(KeyboardInterrupt), optimizer.averages():
+        assert not same(before, model.state_dict())
+        raise KeyboardInterrupt
+    assert same(before, model.state_dict())

@@ -83,6 +83,8 @@ class TrainArguments:
     "Share of the steps during which the rate stays before it falls to zero."
     weight_decay: Number | None = None
     "AdamW's weight decay, on matrices only."
+    average: Whole | None = None
+    "Steps over which the weights are averaged; 0 keeps the last ones."
     beta2: Number | None = None
     "AdamW's second moment."
     clip: Number | None = None

@@ -34,10 +34,11 @@ from unrolled.programs.lessons import (
 from unrolled.programs.tasks import Task
 from unrolled.text.lines import UNASKED_ID
 from unrolled.training.allocator import keep_freed_memory
-from unrolled.training.events import Progressed, Skipped, Stopped
-from unrolled.training.loop import MAX_SKIPPED, REPORT_SECONDS
+from unrolled.training.events import Skipped, Stopped
+from unrolled.training.loop import MAX_SKIPPED
 from unrolled.training.measure import default_device
 from unrolled.training.optimizer import Optimizer
+from unrolled.training.reports import REPORT_SECONDS, Clock, Report
 
 __all__ = [
     "Event",
@@ -89,14 +90,13 @@ def learn(lesson: Lesson, *, should_stop: Callable[[], bool] = lambda: False) ->
     """
     training = lesson.training
     optimizer = Optimizer(lesson.model, training)
-    start = time.perf_counter() - lesson.seconds
-    in_a_row = exact_looks = 0
+    clock = Clock(lesson.seconds)
+    report = Report(clock.seconds)
     losses: list[float] = []
-    bits = math.nan
-    symbols, since = 0, time.perf_counter()
+    in_a_row = exact_looks = 0
     while lesson.step < lesson.last:
         loss, count = update(lesson, optimizer)
-        symbols += count
+        report.add(count, loss if math.isfinite(loss) else None)
         if math.isfinite(loss):
             losses.append(loss)
             in_a_row = 0
@@ -104,15 +104,13 @@ def learn(lesson: Lesson, *, should_stop: Callable[[], bool] = lambda: False) ->
             in_a_row, lesson.skipped = in_a_row + 1, lesson.skipped + 1
             yield Skipped(lesson.step, "the loss or its gradient was not finite", in_a_row, lesson.skipped)
             _give_up_when_it_repeats(lesson, in_a_row)
-        lesson.seconds = time.perf_counter() - start
+        lesson.seconds = clock.seconds
         due = lesson.step % training.evaluate_every == 0 or lesson.step == lesson.last
-        if due or time.perf_counter() - since >= REPORT_SECONDS:
-            speed = symbols / max(1e-9, time.perf_counter() - since)
-            bits = math.fsum(losses) / len(losses) / math.log(2) if losses else math.nan
-            yield Progressed(lesson.step, bits, speed, training.rate * lesson.share(), lesson.seconds)
-            symbols, since = 0, time.perf_counter()
+        if due or clock.seconds - report.since >= REPORT_SECONDS:
+            yield report.told(lesson.step, training.rate * lesson.share(), clock.seconds)
+            report = Report(clock.seconds)
         if due:
-            look = _look(lesson, bits)
+            look = _look(lesson, math.fsum(losses) / len(losses) / math.log(2) if losses else math.nan)
             losses = []
             yield look
             exact_looks = exact_looks + 1 if look.exact == 1 else 0
@@ -123,7 +121,7 @@ def learn(lesson: Lesson, *, should_stop: Callable[[], bool] = lambda: False) ->
             break
     if not lesson.stopped:
         lesson.stopped = "finished" if lesson.last == training.steps else "no mistakes any more"
-    lesson.seconds = time.perf_counter() - start
+    lesson.seconds = clock.seconds
     yield Stopped(lesson.step, lesson.stopped, lesson.seconds)
 
 

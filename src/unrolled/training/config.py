@@ -24,6 +24,8 @@ class TrainingConfig:
                    and then falls linearly to zero
     matrix_rate    peak learning rate of Muon, on the same schedule
     weight_decay   on matrices only; biases, norms and the embedding are left alone
+    average        steps over which the weights are averaged, exponentially: what is looked at, saved and published are
+                   then the averages; 0 for the weights themselves
     beta2, clip    AdamW's second moment and the largest norm of the gradient
     evaluate_every steps between two looks at the validation part, samples and checkpoints
     evaluate_chars characters of the validation part that such a look scores (the summary scores all of them)
@@ -42,6 +44,7 @@ class TrainingConfig:
     warm_up: int = 20
     hold: float = 0.0
     weight_decay: float = 0.01
+    average: int = 0
     beta2: float = 0.99
     clip: float = 1.0
     evaluate_every: int = 100
@@ -61,6 +64,7 @@ class TrainingConfig:
             "warm_up": (0, 10**9),
             "hold": (0, 1),
             "weight_decay": (0, 10),
+            "average": (0, 10**9),
             "beta2": (0, 0.999999),
             "clip": (1e-9, 1e9),
             "evaluate_every": (1, 10**9),

@@ -9,7 +9,6 @@ Shapes: B lanes, T unrolled steps, V vocabulary.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -29,8 +28,9 @@ from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.allocator import keep_freed_memory
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate, evaluate_lines
-from unrolled.training.events import Evaluated, Event, Progressed, Saved, SaveFailed, Skipped, Stopped, Wrote
+from unrolled.training.events import Evaluated, Event, Saved, SaveFailed, Skipped, Stopped, Wrote
 from unrolled.training.optimizer import Optimizer
+from unrolled.training.reports import REPORT_SECONDS, Clock, Report
 from unrolled.training.run_folder import RunFolder
 from unrolled.training.structure import Reference, measure_structure
 
@@ -43,7 +43,6 @@ SHOWN_CHARACTERS = 320
 SAMPLE_TEMPERATURE = 0.8
 SHOWN_LINES = 6
 """Of pairs and tags, so many lines are answered at each look."""
-REPORT_SECONDS = 0.4
 
 
 @dataclass
@@ -128,12 +127,13 @@ def train(
     config, counters = training.config, training.counters
     keep_freed_memory()
     lanes = training.batches()
-    clock = _Clock(counters.seconds)
+    clock = Clock(counters.seconds)
     measured = folder is not None and training.regime == "text"
     reference = Reference.of(training.train_ids, training.vocabulary) if measured else None
     if counters.looks == 0:
-        yield from _look(training, folder, clock, reference)
-    report = _Report(clock.seconds)
+        with training.optimizer.averages():
+            yield from _look(training, folder, clock, reference)
+    report = Report(clock.seconds)
     if _no_longer_improving(training):
         yield Stopped(counters.step, "no longer improving", clock.seconds)
         return
@@ -145,61 +145,30 @@ def train(
             yield Skipped(counters.step, problem, counters.skipped_in_a_row, counters.skipped)
             _give_up_when_it_repeats(training, problem)
         if clock.seconds - report.since >= REPORT_SECONDS:
-            yield report.told(training, clock.seconds)
-            report = _Report(clock.seconds)
+            yield report.told(counters.step, config.rate_at(counters.step - 1), clock.seconds)
+            report = Report(clock.seconds)
         due = counters.step % config.evaluate_every == 0 or counters.step == config.steps
         if due:
             if report.chars:
-                yield report.told(training, clock.seconds)
-            yield from _look(training, folder, clock, reference)
-            report = _Report(clock.seconds)
+                yield report.told(counters.step, config.rate_at(counters.step - 1), clock.seconds)
+            with training.optimizer.averages():
+                yield from _look(training, folder, clock, reference)
+            report = Report(clock.seconds)
             if _no_longer_improving(training):
                 yield Stopped(counters.step, "no longer improving", clock.seconds)
                 return
         if counters.step < config.steps and should_stop():
             if not due:
                 counters.seconds = clock.seconds
-                yield from _save(training, folder)
+                with training.optimizer.averages():
+                    yield from _save(training, folder)
             yield Stopped(counters.step, "interrupted", clock.seconds)
             return
     yield Stopped(counters.step, "finished", clock.seconds)
 
 
-@dataclass
-class _Report:
-    """What happened since the last report."""
-
-    since: float
-    chars: int = 0
-    loss_sum: float = 0.0
-    losses: int = 0
-
-    def add(self, chars: int, loss: float | None) -> None:
-        self.chars += chars
-        if loss is not None:
-            self.loss_sum += loss
-            self.losses += 1
-
-    def told(self, training: Training, seconds: float) -> Progressed:
-        bits = self.loss_sum / self.losses / math.log(2) if self.losses else math.nan
-        speed = self.chars / max(1e-9, seconds - self.since)
-        step = training.counters.step
-        return Progressed(step, bits, speed, training.config.rate_at(step - 1), seconds)
-
-
 def _no_longer_improving(training: Training) -> bool:
     return 0 < training.config.patience <= training.counters.looks_since_best
-
-
-class _Clock:
-    """Seconds of training, those before a resumption included."""
-
-    def __init__(self, before: float) -> None:
-        self._start = time.perf_counter() - before
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._start
 
 
 def update(training: Training, lanes: Lanes | LineBatches) -> str | None:
@@ -265,7 +234,7 @@ def _give_up_when_it_repeats(training: Training, problem: str) -> None:
         )
 
 
-def _look(training: Training, folder: RunFolder | None, clock: _Clock, reference: Reference | None) -> Iterator[Event]:
+def _look(training: Training, folder: RunFolder | None, clock: Clock, reference: Reference | None) -> Iterator[Event]:
     """Score the validation part, let the model write, measure that, report and save."""
     counters = training.counters
     train_bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else None

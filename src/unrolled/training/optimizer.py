@@ -7,10 +7,13 @@ the momentum of a matrix is replaced by (nearly) the closest orthogonal matrix, 
 every direction learns at the same speed. Stacked matrices (the gates of a recurrent layer, the two halves of a gated
 convolution) are taken apart into square blocks first: each is a matrix of its own.
 
+Averages: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging"; here exponential ones.
+
 Shapes: M blocks, R rows, C columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +52,9 @@ class Optimizer:
         )
         self._matrices = with_muon
         self._momentum = {name: torch.zeros_like(p) for name, p in with_muon}
+        self._weights: dict[str, Tensor] = dict(named) if config.average else {}
+        self._aside = {name: p.detach().clone() for name, p in self._weights.items()}
+        self._averaged = torch.zeros(())
 
     def step(self, share: float) -> None:
         """Update every weight; `share` is the part of the peak rates that the schedule allows now."""
@@ -57,10 +63,37 @@ class Optimizer:
         self._adamw.step()
         if self._matrices:
             self._muon_step(self._config.matrix_rate * share)
+        if self._weights:
+            self._averaged += 1
+            share_of_new = max(1 / self._config.average, 1 / self._averaged.item())
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self._aside.values()), list(self._weights.values()), share_of_new)
+
+    @contextmanager
+    def averages(self) -> Iterator[None]:
+        """Put the averaged weights into the model for as long as this lasts; without averages change nothing."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, weight in self._weights.items():
+            aside = self._aside[name]
+            kept = weight.clone()
+            weight.copy_(aside)
+            aside.copy_(kept)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return, by name, everything that decides later updates."""
+        """Return, by name, everything that decides later updates; with averages, within `averages()` only.
+
+        The model's weights are then the averages, and the weights themselves are among these tensors.
+        """
         found = {f"momentum.{name}": value for name, value in self._momentum.items()}
+        if self._weights:
+            found |= {f"aside.{name}": value for name, value in self._aside.items()} | {"averaged": self._averaged}
         for group in self._adamw.param_groups:
             for parameter in group["params"]:
                 for kind, value in self._adamw.state.get(parameter, {}).items():
@@ -68,7 +101,7 @@ class Optimizer:
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `tensors` returned."""
+        """Put back what `tensors` returned; the model's weights are those that were saved beside them."""
         self._momentum = {name: tensors[f"momentum.{name}"].to(value.device) for name, value in self._momentum.items()}
         for group in self._adamw.param_groups:
             for parameter in group["params"]:
@@ -80,6 +113,11 @@ class Optimizer:
                 }
                 if kept:
                     self._adamw.state[parameter] = kept
+        if self._weights:
+            self._averaged.copy_(tensors["averaged"])
+            for name, value in self._aside.items():
+                value.copy_(tensors[f"aside.{name}"])
+            self._exchange()
 
     @torch.no_grad()
     def _muon_step(self, rate: float) -> None:

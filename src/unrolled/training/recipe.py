@@ -64,6 +64,7 @@ class Request:
     warm_up: int | None = None
     hold: float | None = None
     weight_decay: float | None = None
+    average: int | None = None
     beta2: float | None = None
     clip: float | None = None
     evaluate_every: int | None = None
