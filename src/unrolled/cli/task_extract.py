@@ -77,7 +77,7 @@ def task_extract(
     if svg is not None:
         durable.write_bytes_durably(svg, graph_svg(drawn).encode())
     if json:
-        voice.result(_to_json(task, found, compiled))
+        voice.result({"task": task, "layers": opened.config.model.pattern(), **_to_json(found, compiled)})
         return 0
     voice.say()
     for line in (found.verdict(), *([found.clusters.verdict()] if found.clusters is not None else [])):
@@ -116,12 +116,11 @@ def _compared(task: str, found: "Automaton", compiled: "Automaton") -> str:
     return f"Training found the program itself: state for state the smallest automaton of the machine {task}."
 
 
-def _to_json(task: str | None, found: "Extraction", compiled: "Automaton | None") -> dict[str, object]:
+def _to_json(found: "Extraction", compiled: "Automaton | None") -> dict[str, object]:
     from unrolled.programs.automata import Difference, isomorphic
 
     match = None if compiled is None else isomorphic(found.automaton, compiled)
     return {
-        "task": task,
         "states": len(found.automaton),
         "outputs": list(found.automaton.outputs),
         "transitions": [list(edge) for edge in found.automaton.edges()],

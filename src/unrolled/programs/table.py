@@ -24,7 +24,8 @@ from unrolled.programs.table_cells import Cell, Trial, cells_of
 from unrolled.programs.tasks import TASKS, task_named
 from unrolled.training import durable
 
-FORMAT = 1
+FORMAT = 2
+"""Raised whenever a trial is made otherwise: 2 since rnn, lstm and gru learn plain."""
 _PROTOCOL, _TRIALS, _LOCK = "protocol.json", "trials.jsonl", "table.lock"
 
 
