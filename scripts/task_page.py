@@ -68,8 +68,10 @@ def compared(found: dict) -> str:
     """Return whether the automaton is the compiled machine's."""
     if found["equals_compiled"] is None:
         return ""
-    same = "It is the compiled machine, state for state."
-    return same if found["equals_compiled"] else f"It is not the compiled machine: {found['difference']}."
+    if not found["equals_compiled"]:
+        return f"The automaton is not the compiled machine: {found['difference']}."
+    same = "The automaton is the compiled machine, state for state"
+    return f"{same}; on longer sources the network departs from it." if found["disagreements"] else f"{same}."
 
 
 if __name__ == "__main__":
