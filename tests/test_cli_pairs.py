@@ -60,8 +60,11 @@ def test_a_rule_is_learned_told_and_asked(typist):
     order += ["it answers", " → ", "ask it about a source of yours"]
     assert [out.index(words) for words in order] == sorted(out.index(words) for words in order)
     for word in ("abcd", "dcba", "b"):
-        assert typist.good("sample", "run", "--prompt", word, "--temperature", "0") == f"{word}\t{word[-1]}\n"
-    assert typist.json("sample", "run", "--prompt", "ac\t", "--temperature", "0")["text"] == "c"
+        assert typist.good("sample", "run", "--prompt", word) == f"{word}\t{word[-1]}\n"
+    answer = typist.json("sample", "run", "--prompt", "ac\t")
+    assert (answer["text"], answer["temperature"]) == ("c", 0.0)
+    assert typist.json("sample", "run", "--prompt", "ac", "--temperature", "0.5")["temperature"] == 0.5
+    assert typist.json("sample", "run")["temperature"] == 0.8
     (found := typist.json("score", "run")).pop("mistakes")
     assert found["protocol"] == "pairs" and found["lines"] == 15 and found["accuracy"] == found["exact"] == 1.0
     assert set(found["confusion"]) <= set("abcd") and found["chars"] == 30 and found["part"] == "test"

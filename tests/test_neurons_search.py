@@ -12,7 +12,7 @@ from unrolled.errors import TextError
 from unrolled.kernels import linear_scan
 from unrolled.models.sequence_model import SequenceModel, State, Tap, untouched
 from unrolled.neurons.features import FEATURES
-from unrolled.neurons.screening import screen
+from unrolled.neurons.screening import Screen, screen
 from unrolled.neurons.search import MARGIN, Text, _student, search, untrained_bounds
 from unrolled.neurons.statistics import Label, score_pair
 from unrolled.neurons.streaming import record_units
@@ -186,6 +186,13 @@ def test_the_first_look_is_nearly_the_exact_score(corpus, text):
         for f, name in enumerate(chosen):
             wanted = [score_pair(exact_TN[:, n], text.labels[name][:9000], labels[f].kind, 1) for n in range(16)]
             assert np.abs(seen.scores[group][:, f] - wanted).max() < SCREENED
+
+
+def test_a_cell_and_its_hidden_unit_are_one_and_units_of_their_own_name_are_not():
+    both = Screen({"layer0.cell": np.array([[0.9], [0.8]]), "layer0.hidden": np.array([[0.95], [0.6]])}, {})
+    assert [unit[:2] for unit in both.best(0, "yes-no", 4)] == [("layer0.hidden", 0), ("layer0.cell", 1)]
+    alone = Screen({"layer0.state.odd": np.array([[0.9]]), "layer0.rule.0": np.array([[0.95]])}, {})
+    assert [unit[0] for unit in alone.best(0, "yes-no", 4)] == ["layer0.rule.0", "layer0.state.odd"]
 
 
 def test_a_probe_finds_what_no_single_unit_carries(corpus, text):

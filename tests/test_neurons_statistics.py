@@ -186,3 +186,11 @@ def test_what_never_varies_scores_as_chance():
     assert statistics.score_pair(np.ones(50), RNG(0).random(50), "number", 1) == 0.0
     assert statistics.score_pair(RNG(0).random(50), np.full(50, np.nan), "number", 1) == 0.0
     assert statistics.score_pair(RNG(0).random(50), np.ones(50, dtype=bool), "yes-no", 1) == 0.5
+
+
+def test_no_score_leaves_its_range_whatever_rounding_does():
+    y = np.repeat([0.0, 1.0, 2.0], 50)
+    terms = [150.0, y.sum(), (y * y).sum() * 0.999, y.sum(), (y * y).sum() * 0.999, (y * y).sum()]
+    assert statistics.from_sums("number", *terms) == 1.0
+    terms[5] = -terms[5]
+    assert statistics.from_sums("number", *terms) == -1.0

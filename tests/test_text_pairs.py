@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unrolled.errors import ConfigError, TextError
 from unrolled.text.corpus import TextOptions, check_enough, corpus_from_text, read_corpus
 from unrolled.text.lines import UNASKED_ID, LineBatches, Lines
-from unrolled.text.pairs import LISTED, LONGEST_LINE, arrange, fault_of, told_answer
+from unrolled.text.pairs import LISTED, LONGEST_LINE, MOST_RANGES, arrange, fault_of, told_answer
 
 PAIRS = TextOptions(regime="pairs", min_count=1)
 TAGS = TextOptions(regime="tags", min_count=1)
@@ -62,8 +62,16 @@ def test_all_faulty_lines_are_listed_in_one_error():
         corpus_from_text(good + bad + "\n" + good + "x\t\n" + bad * 20, PAIRS)
     message = str(caught.value)
     assert "line 2 (no tab here) has no TAB; line 5 (x␉) has nothing after the TAB; line 6 " in message
-    assert f"line {5 + LISTED - 2} " in message and f"line {5 + LISTED - 1} " not in message
-    assert f"and {22 - LISTED} more such lines; correct them" in message and "\n" not in message
+    assert f"line {5 + LISTED - 2} " in message and f"line {5 + LISTED - 1} (" not in message
+    assert f"; and the same for line {5 + LISTED - 1} to line 25; correct them" in message and "\n" not in message
+
+
+def test_of_very_many_faulty_lines_the_last_are_counted():
+    with pytest.raises(TextError) as caught:
+        corpus_from_text("bad\n" * (LISTED + 1) + "a\tb\nbad\n" * (MOST_RANGES + 6), PAIRS)
+    message = str(caught.value)
+    assert f"; and the same for line {LISTED + 1}, line {LISTED + 3}, line {LISTED + 5}, " in message
+    assert " to line " not in message and " and 7 more lines; correct them" in message
 
 
 def test_hostile_characters_are_shown_not_obeyed():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONTEXT = 16
 """So many characters before one decide how it is shown: long runs of combining marks are cut."""
+TEMPERATURE = 0.8
 MOST_TEXTS = 4096
 MOST_TOGETHER = 10**8
 """Characters of several texts are held until all are done."""
@@ -33,8 +34,8 @@ MOST_TOGETHER = 10**8
 class DrawArguments:
     """How characters are drawn."""
 
-    temperature: Number = 0.8
-    "Below 1 bolder, above 1 wilder; 0 always takes the likeliest."
+    temperature: Number | None = None
+    "Below 1 bolder, above 1 wilder; 0 always takes the likeliest (default: 0.8, and 0 for the answer to a source)."
     top_k: Whole | None = None
     "Draw among the N likeliest characters only."
     top_p: Number | None = None
@@ -83,7 +84,9 @@ def sample(
     from unrolled.neurons.clamps import Clamps
     from unrolled.sampling import SamplingOptions
 
-    SamplingOptions(**asdict(draw))  # refuses nonsense before the model is read
+    drawn = asdict(draw)
+    drawn["temperature"] = TEMPERATURE if draw.temperature is None else draw.temperature
+    SamplingOptions(**drawn)  # refuses nonsense before the model is read
     opened = open_run(run)
     tap = Clamps.parse(clamp, opened.model.units) if clamp else untouched
     voice = Voice(as_json=True)
@@ -94,14 +97,16 @@ def sample(
     if regime == "tags":
         return _tag(opened, prompt, tap, {"run": str(run), "prompt": prompt, "clamps": list(clamp)}, count, json=json)
     if regime == "pairs":
+        if prompt and draw.temperature is None:
+            drawn["temperature"] = 0.0
         prompt = _as_source(prompt)
     start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
     as_bytes = raw and opened.vocabulary.kind == "bytes"
-    told = {"run": str(run), "prompt": start, "length": length, "seed": chosen, **asdict(draw), "clamps": list(clamp)}
+    told = {"run": str(run), "prompt": start, "length": length, "seed": chosen, **drawn, "clamps": list(clamp)}
     if count > 1:
         seeds = range(chosen, chosen + count)
-        written = opened.samples(start, length, seeds=seeds, tap=tap, **asdict(draw))
+        written = opened.samples(start, length, seeds=seeds, tap=tap, **drawn)
         if regime == "pairs":
             written = [text.partition("\n")[0] for text in written]
         if json:
@@ -112,7 +117,7 @@ def sample(
             _write(f"--- seed {one}\n")
             _print(prompt, text, raw=raw, as_bytes=as_bytes)
         return 0
-    characters = islice(chain.from_iterable(opened.write(start, seed=chosen, tap=tap, **asdict(draw))), length)
+    characters = islice(chain.from_iterable(opened.write(start, seed=chosen, tap=tap, **drawn)), length)
     if regime == "pairs":
         characters = takewhile(lambda character: character != "\n", characters)
     if json:

@@ -141,7 +141,8 @@ class Screen:
     def best(self, feature: int, kind: str, count: int) -> list[tuple[str, int, int, float]]:
         """Return up to `count` units (group, index, sign, score) for a feature, the strongest first.
 
-        Units that share layer and index (a cell and its hidden unit) are one: the stronger stands for both.
+        Units that share layer and index (a cell and its hidden unit) are one: the stronger stands for both. One that is
+        alone in its group shares nothing.
         """
         chance = 0.5 if kind == "yes-no" else 0.0
         found: list[tuple[float, str, int, int, float]] = []
@@ -154,7 +155,8 @@ class Screen:
                 found.append((abs(away), group, int(index), sign, score))
         chosen: dict[tuple[str, int], tuple[str, int, int, float]] = {}
         for _, group, index, sign, score in sorted(found, key=lambda one: -one[0]):
-            chosen.setdefault((layer_of(group), index), (group, index, sign, score))
+            whose = group if len(self.scores[group]) == 1 else layer_of(group)
+            chosen.setdefault((whose, index), (group, index, sign, score))
         return list(chosen.values())[:count]
 
 

@@ -80,7 +80,8 @@ def from_sums(kind: str, n: Numbers, u: Numbers, uu: Numbers, y: Numbers, yy: Nu
             score = np.where(variance_y > 1e-12, 0.5 + covariance / variance_y, 0.5)
             return np.nan_to_num(np.clip(score, 0.0, 1.0), nan=chance)
         both = variance_u * variance_y
-        return np.nan_to_num(np.where(both > 1e-14, covariance / np.sqrt(both), 0.0), nan=chance)
+        score = np.where(both > 1e-14, covariance / np.sqrt(both), 0.0)
+        return np.nan_to_num(np.clip(score, -1.0, 1.0), nan=chance)
 
 
 def sums_of(u_T: np.ndarray, label: Label) -> tuple[np.ndarray, ...]:

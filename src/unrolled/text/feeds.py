@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -103,13 +104,16 @@ class FileFeed:
         """Name a line of the whole text: where there are several files, by its number in its own."""
         if len(self._files) == 1:
             return f"line {line}"
-        for file in self._files:
-            text = "".join(TextReader([file], self._options.encoding))
-            count = text.count("\n") + (not text.endswith("\n"))
+        for file, count in zip(self._files, self._line_counts, strict=True):
             if line <= count:
                 return f"line {line} of {visible_line(file.name)}"
             line -= count
         return f"line {line}"
+
+    @cached_property
+    def _line_counts(self) -> list[int]:
+        texts = ("".join(TextReader([file], self._options.encoding)) for file in self._files)
+        return [text.count("\n") + (not text.endswith("\n")) for text in texts]
 
 
 class BuiltinFeed:

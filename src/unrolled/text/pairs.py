@@ -23,8 +23,8 @@ LONGEST_LINE = 4096
 """Characters of a line, the TAB included: gradients flow through all of it."""
 SHOWN = 60
 """Characters of a source, a target and an answer that are shown together."""
-LISTED = 10
-"""So many faulty lines are named, the rest is counted."""
+LISTED, MOST_RANGES = 10, 100
+"""Of lines that are no examples, so many are quoted with their fault, and so many ranges of others named."""
 
 _EXCERPT = 24
 _SEED = 20_150_521
@@ -77,13 +77,26 @@ def check_lines(
     first = list(islice(found, LISTED))
     if not first:
         return
-    more = sum(1 for _ in found)
+    more = _ranges([number for number, _, _ in found], where)
     listed = "; ".join(f"{where(number)} ({_excerpt(line)}) {fault}" for number, line, fault in first)
     raise TextError(
         expected=wanted,
-        received=f"{listed}{f'; and {more:,} more such lines' if more else ''}",
+        received=f"{listed}{f'; and the same for {more}' if more else ''}",
         remedy=f"correct {'it' if len(first) == 1 else 'them'}, or leave --{regime} out to read a plain text",
     )
+
+
+def _ranges(numbers: Sequence[int], where: Callable[[int], str]) -> str:
+    """Name many lines, neighbours as one range; of very many ranges the first, and how many lines they leave out."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    named = [where(a) if a == b else f"{where(a)} to {where(b)}" for a, b in found[:MOST_RANGES]]
+    left = sum(b - a + 1 for a, b in found[MOST_RANGES:])
+    return ", ".join(named) + (f" and {left:,} more lines" if left else "")
 
 
 def fault_of(line: str, regime: str) -> str:
