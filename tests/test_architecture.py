@@ -34,7 +34,7 @@ TRAINING = (
 SYMBOLIC = tuple(
     f"programs.{name}"
     for name in (
-        *("words", "faults", "turing", "rule_text", "machine_text", "library"),
+        *("words", "source", "faults", "turing", "rule_text", "machine_text", "library"),
         *("program", "drafting", "lowering", "lowering_tape", "stream", "counting", "units", "circuit"),
         *("tasks_common", "tasks_memory", "tasks_regular", "tasks_strings", "tasks", "table_cells", "heat"),
     )

@@ -148,6 +148,15 @@ def test_unmet_examples_are_found():
     assert "still running after step 50" in late[1]
 
 
+def test_within_a_budget_an_example_that_goes_on_is_left_undecided_and_others_are_not():
+    loop = {("p", "a"): ("p", "a", "S"), ("p", "_"): ("stop", "_", "S")}
+    endless = turing(rules=loop, examples=(Example("a", True, "x", 4), Example("", True, "y", 5)))
+    assert unmet_examples(endless, 100, budget=1000) == [(5, "the example '' gives '', not 'y'")]
+    assert [line for line, _ in unmet_examples(endless, 100)] == [4, 5]
+    many = turing(rules=loop, examples=tuple(Example("a", True, "x") for _ in range(100_000)))
+    assert unmet_examples(many, 100, budget=1000) == []
+
+
 @pytest.mark.parametrize(
     ("name", "steps", "ones"),
     [
@@ -236,6 +245,15 @@ def test_machines_by_name_and_by_file(tmp_path):
     ):
         with pytest.raises(MachineError, match=says):
             machine_named(wrong)
+    text = machine_path("reverse").read_text(encoding="utf-8").rstrip()
+    copied.write_text(f"{text}\nexample ab -> ab\nexample b -> b\nexample a -> reject\n", encoding="utf-8")
+    with pytest.raises(MachineError, match="mine.machine without faults, got 2 faults") as caught:
+        machine_named(str(copied))
+    last = text.count("\n") + 1
+    assert caught.value.faults == (
+        (last + 1, "the example 'ab' gives 'ba', not 'ab'"),
+        (last + 3, "the machine accepts the example 'a'"),
+    )
     copied.write_bytes(b"machine \xff")
     with pytest.raises(MachineError, match="not UTF-8"):
         machine_named(str(copied))

@@ -172,11 +172,11 @@ FAULTS = [
     ("machine brackets", "machine two words", [(3, "`machine` takes one word, not 2")]),
     ("start open\n", "", [(0, "no start")]),
     ("start open", "start open\nstart yes", [(10, "a second line `start`")]),
-    ("start open", "strat open", [(0, "no start"), (9, "unknown word 'strat' (did you mean 'start'?")]),
+    ("start open", "strat open", [(9, "unknown word 'strat' (did you mean 'start'?")]),
     ("accept yes", "blank _", [(10, "a line `blank` in a machine of kind pushdown")]),
     ("accept yes", "accept jes", [(17, "undefined state yes (did you mean 'jes'?)")]),
     ("accept yes", "accept yes\nstates open other jes", [(10, "accept: undefined state yes")]),
-    ("otherwise reject\n", "", [(0, "no rule in state open for # ("), (0, "no rule in state yes for ( # ' ' \"")]),
+    ("otherwise reject\n", "", [(12, "no rule in state open for # ("), (10, "no rule in state yes for ( # ' ' \"")]),
     ("otherwise reject", "otherwise halt", [(11, "only `otherwise reject`")]),
     ("stack S ", "stack ", [(14, "unknown symbol (; ( holds #")]),
     ("stack S ( ", "stack ", [(8, "a memory named '#'"), (8, "has no symbols")]),
@@ -219,7 +219,7 @@ TAPE_FAULTS = [
     ("right 1 -> right 0 R", "right 1 -> right", [(9, "`STATE SYMBOL -> STATE SYMBOL MOVE`")]),
     ("right 1 -> right 0 R", "right 2 -> right 0 R", [(9, "unknown symbol 2")]),
     ("right 1 -> right 0 R", "right 1 -> left 0 R", [(9, "undefined state left")]),
-    ("right 1 -> right 0 R\n", "\n", [(0, "no rule in state right for 1")]),
+    ("right 1 -> right 0 R\n", "\n", [(8, "no rule in state right for 1")]),
     ("halt done", "accept done\nhalt done\nanswer tape", [(6, "only a machine whose answer is the verdict")]),
     ("halt done", "accept done", [(13, "the answer is the verdict")]),
     ("halt done", "halt done\nanswer maybe", [(7, "unknown answer 'maybe'")]),
@@ -258,6 +258,139 @@ def test_all_faults_come_at_once():
     assert "line 9: start: undefined state opne" in str(caught.value)
     assert "line 14: undefined state opem" in str(caught.value)
     assert "line 13: unknown symbol z" in str(caught.value)
+
+
+def faults_of(text):
+    with pytest.raises(MachineError) as caught:
+        parse_machine(text, "m")
+    return [f"{line}: {what.split(' (')[0]}" for line, what in caught.value.faults]
+
+
+HEAD = ("machine m", "kind automaton", "alphabet a b", "start p", "accept q")
+TAPE_HEAD = ("machine m", "kind turing", "alphabet a b", "start p", "accept q")
+ALL_OF_THEM = {
+    "missing beside double": (
+        (*HEAD, "p a -> q", "p a -> p", "q a -> p", "q b -> q"),
+        ["6: no rule in state p for b", "7: double transition in state p"],
+    ),
+    "missing beside an unknown symbol": (
+        (*HEAD, "p a -> q", "p c -> p", "q a -> p"),
+        [
+            "7: unknown symbol c; the alphabet is a b, and there is no rule in state p for b",
+            "8: no rule in state q for b",
+        ],
+    ),
+    "missing in a state that has no rule": ((*HEAD, "p a -> q", "p b -> q"), ["5: no rule in state q for a b"]),
+    "missing on a tape beside double": (
+        (*TAPE_HEAD, "p a -> p R", "p a -> q R"),
+        ["6: no rule in state p for b _", "7: double transition in state p for a"],
+    ),
+    "missing on a tape beside a bad move": (
+        (*TAPE_HEAD, "p a -> p R", "p b -> r Z"),
+        ["6: no rule in state p for _", "7: a move 'Z'; the moves are L, R and S", "7: undefined state r"],
+    ),
+    "a bad name hides nothing": (
+        ("machine bad one", *HEAD[1:], "p a -> q", "p a -> p", "q a -> q"),
+        [
+            "1: `machine` takes one word, not 2",
+            "6: no rule in state p for b",
+            "7: double transition in state p",
+            "8: no rule in state q for b",
+        ],
+    ),
+    "no kind": (
+        ("machine m", "alphabet a", "start p", "accept p", "p a -> p", "p a -> p"),
+        ["0: no kind; write `kind` and one of automaton, counter, pushdown, turing", "6: double transition in state p"],
+    ),
+    "no kind, but a tape": (
+        ("machine m", "alphabet a", "start p", "halt q", "p a -> p R", "p a -> q R"),
+        [
+            "0: no kind; write `kind` and one of automaton, counter, pushdown, turing",
+            "5: no rule in state p for _",
+            "6: double transition in state p for a",
+        ],
+    ),
+    "no kind, but a stack": (
+        ("machine m", "alphabet a", "stack S x", "start p", "p a -> p push x", "p a -> r"),
+        [
+            "0: no kind; write `kind` and one of automaton, counter, pushdown, turing",
+            "6: double transition in state p",
+            "6: undefined state r",
+        ],
+    ),
+    "the wrong kind for a tape": (
+        ("machine m", "kind automaton", "alphabet a", "start p", "halt q", "p a -> p R", "p a -> q R"),
+        [
+            "2: kind automaton, but its rules move a head; say `kind turing`",
+            "6: no rule in state p for _",
+            "7: double transition in state p for a",
+        ],
+    ),
+    "the wrong kind for a stack": (
+        ("machine m", "kind turing", "alphabet a", "stack S x", "start p", "p a -> p push x", "p a -> p"),
+        ["2: kind turing, but its rules move no head; say `kind pushdown`", "7: double transition in state p"],
+    ),
+    "a rule that only has a target": (
+        (*HEAD, "p a -> q", "p b -> p", "-> p", "q a -> p", "q b -> q"),
+        ["8: a rule is written `STATE SYMBOL -> STATE` and then what it does"],
+    ),
+    "a rule without an arrow may be the missing one": (
+        (*HEAD, "p a -> q", "p b = p", "q a -> p"),
+        ["7: a rule of the state p without ->", "8: no rule in state q for b"],
+    ),
+    "a rule that cannot be read may be the missing one": (
+        (*HEAD, "p a -> q", "p b b -> r", "q a -> p", "q b -> q"),
+        ["7: a rule is written `STATE SYMBOL -> STATE` and then what it does", "7: undefined state r"],
+    ),
+    "a misspelled keyword is read on": (
+        ("machine m", "kind automaton", "alphabt a b", "start p", "acept q", "p a -> q", "p b -> p", "q a -> p"),
+        ["3: unknown word 'alphabt'", "5: unknown word 'acept'", "8: no rule in state q for b"],
+    ),
+    "no alphabet": (
+        ("machine m", "kind automaton", "start p", "accept p", "p a -> p", "p a -> p"),
+        ["0: no alphabet; write `alphabet SYMBOLS`", "6: double transition in state p"],
+    ),
+    "a stack that cannot be read": (
+        ("machine m", "kind pushdown", "alphabet a b", "stack", "start p", "p a x -> p pop", "p c -> r"),
+        [
+            "4: `stack` is written `stack NAME SYMBOLS`",
+            "7: undefined state r",
+            "7: unknown symbol c; the alphabet is a b, and there is no rule in state p for b",
+        ],
+    ),
+    "an open quote": (
+        (*HEAD[:4], 'accept "q', "p a -> q", "p b -> p", "q a -> p", 'q " -> q'),
+        ["5: a double quote that is not closed", "9: a double quote that is not closed"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALL_OF_THEM)
+def test_all_that_is_wrong_is_listed_and_nothing_that_follows_from_it(what):
+    rows, wanted = ALL_OF_THEM[what]
+    assert faults_of("\n".join(rows)) == wanted
+
+
+def test_the_same_fault_in_many_lines_is_said_once():
+    rows = (*HEAD, "p a -> gone", "p b -> gone", "q a -> gone", "q b -> q")
+    with pytest.raises(
+        MachineError, match=r"got 1 fault \(lines 6, 7 and 8: undefined state gone \(choose one of p, q\)\)"
+    ):
+        parse_machine("\n".join(rows))
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_half_a_rule_is_one_fault_beside_states_that_nothing_defines_now(name):
+    rows = machine_path(name).read_text(encoding="utf-8").split("\n")
+    for place, row in enumerate(rows):
+        words = row.split()
+        if "->" in words and words[0] not in ("example", "about", "#"):
+            said = faults_of(
+                "\n".join((*rows[:place], "  " + " ".join(words[: words.index("->") + 1]), *rows[place + 1 :]))
+            )
+            assert all(one.startswith(f"{place + 1}: a rule is written") or "undefined state" in one for one in said), (
+                said
+            )
 
 
 def refused_properly(text):

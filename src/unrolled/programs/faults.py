@@ -4,18 +4,18 @@ Knows nothing about files, about running a machine or about what a machine is fo
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, combinations
 from math import prod
 from typing import TYPE_CHECKING
 
 from unrolled.errors import MachineError, nearest
-from unrolled.programs.words import SPELLED
+from unrolled.programs.source import Fault, Unread, excused, meant
+from unrolled.programs.words import SPELLED, said
 
 if TYPE_CHECKING:
     from unrolled.programs.turing import Machine, Rule, TuringMachine
 
-Fault = tuple[int, str]
 Tops = tuple[str | None, ...]
 
 KINDS = ("automaton", "counter", "pushdown")
@@ -24,6 +24,8 @@ PUSHED = 2
 LISTED = 40
 RULES = 10_000
 COMBINATIONS = 20_000
+SYMBOLS = frozenset(("alphabet", "tape", "blank"))
+"""The lines that say which symbols there are."""
 RESERVED = ("->", "example", "about")
 VERBS = ("pop", "push", "add", "subtract", "write")
 
@@ -33,16 +35,26 @@ def refuse(what: str, found: Iterable[Fault]) -> None:
     faults = sorted(set(found))
     if not faults:
         return
-    listed = "; ".join(f"line {line}: {fault}" if line else fault for line, fault in faults[:LISTED])
-    if len(faults) > LISTED:
-        listed += f"; and {len(faults) - LISTED} more"
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    lines: dict[str, list[int]] = {}
+    for line, fault in faults:
+        lines.setdefault(fault, []).append(line)
+    listed = "; ".join(_at(lines[fault]) + fault for fault in list(lines)[:LISTED])
+    if len(lines) > LISTED:
+        listed += f"; and {len(lines) - LISTED} more"
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
     raise MachineError(
         expected=f"{what} without faults",
         received=f"{count} ({listed})",
         remedy="correct what is listed; docs/machine_format.md describes the format",
         faults=faults,
     )
+
+
+def _at(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"line {lines[0]}: " if lines[0] else ""
+    shown = [str(line) for line in lines[:LISTED]]
+    return f"lines {', '.join(shown[:-1])} {'and' if len(lines) <= LISTED else '...'} {shown[-1]}: "
 
 
 def refuse_input(name: str, text: str, alphabet: Sequence[str]) -> None:
@@ -68,35 +80,31 @@ def too_long(name: str, limit: int) -> MachineError:
     )
 
 
-def said(symbols: Iterable[str]) -> str:
-    """Return symbols as a person reads them."""
-    listed = [repr(symbol) if symbol == " " or not symbol.isprintable() else symbol for symbol in symbols]
-    return " ".join(listed) or "no symbol"
-
-
 def of_machine(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
     """Yield every fault of an automaton, a counter machine or a pushdown machine."""
+    yield from machine.source.notes.faults
     yield from _names(machine)
     yield from _symbols("alphabet", machine.alphabet, end)
     yield from _known("accept", machine.accepting, machine.states)
     yield from _memories(machine, end, mark)
-    wrong = [fault for rule in machine.rules for fault in _rule(machine, rule, end)]
-    yield from wrong
-    if wide := _too_wide(machine):
-        yield from wide
-        return
-    yield from _conflicts([rule for rule in machine.rules if len(rule.tops) == len(machine.memories)])
     if machine.otherwise not in ("", "reject"):
         yield 0, "otherwise: this kind of machine knows only `otherwise reject`"
-    elif not machine.otherwise and not wrong:
-        yield from _missing(machine)
-    for example in machine.examples:
-        if unknown := sorted(set(example.text) - set(machine.alphabet)):
-            yield example.line, f"an example with {said(unknown)}, which the alphabet does not have"
+    wide = _too_wide(machine)
+    whole = [rule for rule in machine.rules if len(rule.tops) == len(rule.actions) == len(machine.memories)]
+    lacking = {} if machine.otherwise or wide else _lacking(machine, whole)
+    reads = [(rule.state, rule.read) for rule in machine.rules]
+    hints = _hints(machine, lacking, reads, (None, end, *machine.alphabet))
+    for rule in machine.rules:
+        yield from _rule(machine, rule, end, hints.get(rule.state, ""))
+    yield from _unread(machine, machine.alphabet, end, hints)
+    yield from wide or _conflicts(whole)
+    yield from _missing(machine, lacking, hints, "reject")
+    yield from _examples(machine)
 
 
 def of_turing_machine(machine: "TuringMachine", end: str) -> Iterable[Fault]:
     """Yield every fault of a Turing machine."""
+    yield from machine.source.notes.faults
     yield from _names(machine)
     yield from _symbols("alphabet", machine.alphabet, end)
     yield from _symbols("tape", machine.tape, end)
@@ -114,29 +122,50 @@ def of_turing_machine(machine: "TuringMachine", end: str) -> Iterable[Fault]:
         yield 0, "accept: only a machine whose answer is the verdict accepts; use `halt` where it is the tape"
     if machine.otherwise not in ("", "halt", "reject"):
         yield 0, "otherwise: a Turing machine knows `otherwise halt` and `otherwise reject`"
-    yield from _transitions(machine)
+    yield from _transitions(machine, end)
+    yield from _examples(machine)
+
+
+def _examples(machine: "Machine | TuringMachine") -> Iterable[Fault]:
     for example in machine.examples:
-        if unknown := sorted(set(example.text) - set(machine.alphabet)):
+        unknown = sorted(set(example.text) - set(machine.alphabet))
+        if unknown and "alphabet" not in machine.source.notes.unsure:
             yield example.line, f"an example with {said(unknown)}, which the alphabet does not have"
 
 
-def _transitions(machine: "TuringMachine") -> Iterable[Fault]:
-    final = machine.accepting | machine.rejecting | machine.halting
+def _unread(
+    machine: "Machine | TuringMachine", symbols: Sequence[str], end: str, hints: Mapping[str, str]
+) -> Iterable[Fault]:
+    unsure = machine.source.notes.unsure & SYMBOLS
+    for rule in (rule for rule in machine.source.notes.unread if rule.line):
+        for name in sorted({rule.state, rule.to} - {"", *machine.states}):
+            yield rule.line, _undefined(name, machine.states)
+        for symbol in () if unsure else rule.reads or ():
+            if symbol is not None and symbol not in (end, *symbols):
+                yield rule.line, _unknown(symbol, symbols, hints.get(rule.state, ""))
+
+
+def _unknown(symbol: str, symbols: Sequence[str], hint: str = "") -> str:
+    return f"unknown symbol {said([symbol])}; the alphabet is {said(symbols)}{hint}"
+
+
+def _transitions(machine: "TuringMachine", end: str) -> Iterable[Fault]:
+    final, unsure = machine.accepting | machine.rejecting | machine.halting, machine.source.notes.unsure
+    lacking = {} if machine.otherwise else _lacking_on_tape(machine, final)
+    hints = _hints(machine, lacking, machine.rules, machine.tape)
+    yield from _unread(machine, machine.tape, end, hints)
     for (state, symbol), (to, write, move) in machine.rules.items():
         line = machine.lines.get((state, symbol), 0)
         for name in sorted({state, to} - set(machine.states)):
             yield line, _undefined(name, machine.states)
-        for one in sorted({symbol, write} - set(machine.tape)):
-            yield line, f"unknown symbol {said([one])}; the tape alphabet is {said(machine.tape)}"
+        for one in sorted({symbol, write} - set(machine.tape)) if not unsure & SYMBOLS else ():
+            hint = hints.get(state, "") if one == symbol else ""
+            yield line, f"unknown symbol {said([one])}; the tape alphabet is {said(machine.tape)}{hint}"
         if move not in MOVES:
             yield line, f"a move {move!r}; the moves are L, R and S"
         if state in final:
             yield line, f"a rule for the state {state}, in which the machine halts"
-    if not machine.otherwise:
-        for state in machine.states:
-            lacking = [symbol for symbol in machine.tape if (state, symbol) not in machine.rules]
-            if state not in final and lacking:
-                yield 0, f"no rule in state {state} for {said(lacking)} (give rules, or say `otherwise halt`)"
+    yield from _missing(machine, lacking, hints, "halt")
 
 
 def _names(machine: "Machine | TuringMachine") -> Iterable[Fault]:
@@ -148,7 +177,7 @@ def _names(machine: "Machine | TuringMachine") -> Iterable[Fault]:
             yield 0, f"states: {state!r} is no name ({NAMING})"
     for state in repeated(states):
         yield 0, f"states: {state} is declared twice"
-    if start not in states:
+    if start not in states and "start" not in machine.source.notes.unsure:
         yield 0, f"start: {_undefined(start, states)}"
 
 
@@ -207,18 +236,18 @@ def _memories(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
         yield 0, "kind: a counter machine has counters only; say `kind pushdown`"
 
 
-def _rule(machine: "Machine", rule: "Rule", end: str) -> Iterable[Fault]:
-    line = rule.line
+def _rule(machine: "Machine", rule: "Rule", end: str, hint: str) -> Iterable[Fault]:
+    line, unsure = rule.line, machine.source.notes.unsure
     for name in sorted({rule.state, rule.to} - set(machine.states)):
         yield line, _undefined(name, machine.states)
-    if rule.read is not None and rule.read not in (end, *machine.alphabet):
-        yield line, f"unknown symbol {said([rule.read])}; the alphabet is {said(machine.alphabet)}"
+    if rule.read is not None and rule.read not in (end, *machine.alphabet) and "alphabet" not in unsure:
+        yield line, _unknown(rule.read, machine.alphabet, hint)
     if not len(rule.tops) == len(rule.actions) == len(machine.memories):
         yield line, f"{len(machine.memories)} memories, but the rule looks at {len(rule.tops)}"
         return
     for memory, top, action in zip(machine.memories, rule.tops, rule.actions, strict=True):
         unknown = [symbol for symbol in (top, *action.push) if symbol and symbol not in memory.alphabet]
-        if unknown:
+        if unknown and memory.alphabet and f"stack {memory.name}" not in unsure:
             yield line, f"unknown symbol {said(unknown)}; {memory.name} holds {said(memory.alphabet)}"
         if action.pop and not top:
             does = "takes one from" if memory.counter else "pops"
@@ -264,22 +293,75 @@ def _conflicts(rules: Sequence["Rule"]) -> Iterable[Fault]:
             yield second, f"{what} in state {one.state} (the other is {f'in line {first}' if first else 'before it'})"
 
 
-def _missing(machine: "Machine") -> Iterable[Fault]:
-    alphabets = tuple(memory.alphabet for memory in machine.memories)
-    for state in machine.states:
-        own = [rule for rule in machine.rules if rule.state == state]
-        lacking: dict[Tops, list[str]] = {}
-        for symbol in machine.alphabet:
-            patterns = [rule.tops for rule in own if rule.read in (None, symbol)]
-            for tops in uncovered(patterns, alphabets):
+def _lacking(machine: "Machine", rules: Sequence["Rule"]) -> dict[str, dict[Tops, list[str]]]:
+    """Return for every state the tops over which symbols lack a rule, where no faulty rule may be meant for them."""
+    alphabets, found = tuple(memory.alphabet for memory in machine.memories), {}
+    loose = {id(rule) for rule in machine.rules} - {id(rule) for rule in rules}
+    unread = list(machine.source.notes.unread)
+    unread += [Unread(rule.line, rule.state, (rule.read,)) for rule in machine.rules if id(rule) in loose]
+    patterns: dict[tuple[str, str | None], list[Tops]] = {}
+    for rule in rules:
+        known = zip(rule.tops, alphabets, strict=True)
+        tops = tuple(top if top in ("", *alphabet) else None for top, alphabet in known)
+        patterns.setdefault((meant(rule.state, machine.states), rule.read), []).append(tops)
+    for state, may_be in excused(machine.states, unread).items():
+        lacking: dict[Tops, list[str]] = found.setdefault(state, {})
+        for symbol in machine.alphabet if None not in may_be else ():
+            own = [tops for read in (None, symbol) for tops in patterns.get((state, read), ())]
+            for tops in uncovered(own, alphabets) if symbol not in may_be else ():
                 lacking.setdefault(tops, []).append(symbol)
-        for tops, symbols in lacking.items():
-            shown = "".join(
-                f", {memory.name} {'zero' if memory.counter else 'empty'}" if not top else f", {memory.name} {top}"
-                for memory, top in zip(machine.memories, tops, strict=True)
-                if top is not None
-            )
-            yield 0, f"no rule in state {state} for {said(symbols)}{shown} (give rules, or say `otherwise reject`)"
+    return found
+
+
+def _lacking_on_tape(machine: "TuringMachine", final: Iterable[str]) -> dict[str, dict[Tops, list[str]]]:
+    present = {(meant(state, machine.states), symbol) for state, symbol in machine.rules}
+    wanted = [one for one in machine.tape if one != machine.blank or "blank" not in machine.source.notes.unsure]
+    found: dict[str, dict[Tops, list[str]]] = {}
+    for state, may_be in excused(machine.states, machine.source.notes.unread).items():
+        lacking = [one for one in wanted if (state, one) not in present and not {None, one} & may_be]
+        if lacking and state not in final:
+            found[state] = {(): lacking}
+    return found
+
+
+def _hints(
+    machine: "Machine | TuringMachine",
+    lacking: Mapping[str, Mapping[Tops, list[str]]],
+    reads: Iterable[tuple[str, str | None]],
+    known: Sequence[str | None],
+) -> dict[str, str]:
+    """Return the states whose missing rules may well be those for unknown symbols, each with words that say so."""
+    unknown: dict[str, set[str | None]] = {}
+    unread = [(rule.state, read) for rule in machine.source.notes.unread if rule.line for read in rule.reads or ()]
+    for state, symbol in (one for one in (*reads, *unread) if one[1] not in known):
+        unknown.setdefault(state, set()).add(symbol)
+    found = {}
+    for state, symbols in unknown.items():
+        missed = list(dict.fromkeys(chain.from_iterable(lacking.get(state, {}).values())))
+        if 0 < len(missed) <= len(symbols):
+            found[state] = f", and there is {', and '.join(_unserved(machine, state, lacking[state]))}"
+    return found
+
+
+def _missing(
+    machine: "Machine | TuringMachine",
+    lacking: Mapping[str, Mapping[Tops, list[str]]],
+    hints: Mapping[str, str],
+    otherwise: str,
+) -> Iterable[Fault]:
+    for state in lacking:
+        for what in _unserved(machine, state, lacking[state]) if state not in hints else ():
+            yield machine.source.states.get(state, 0), f"{what} (give rules, or say `otherwise {otherwise}`)"
+
+
+def _unserved(machine: "Machine | TuringMachine", state: str, lacking: Mapping[Tops, list[str]]) -> Iterable[str]:
+    for tops, symbols in lacking.items():
+        shown = "".join(
+            f", {memory.name} {'zero' if memory.counter else 'empty'}" if not top else f", {memory.name} {top}"
+            for memory, top in zip(getattr(machine, "memories", ()), tops, strict=True)
+            if top is not None
+        )
+        yield f"no rule in state {state} for {said(symbols)}{shown}"
 
 
 def overlap(one: Tops, other: Tops) -> bool:

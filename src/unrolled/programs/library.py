@@ -8,13 +8,16 @@ from functools import cache
 from pathlib import Path
 
 from unrolled.errors import MachineError, nearest
+from unrolled.programs.faults import refuse
 from unrolled.programs.machine_text import parse_machine
-from unrolled.programs.turing import Machine, TuringMachine
+from unrolled.programs.turing import Machine, TuringMachine, unmet_examples
 
 FOLDER = Path(__file__).parent / "machines"
 SUFFIX = ".machine"
 LARGEST_FILE = 4_000_000
 """Bytes; a larger file is not a machine that a person wrote."""
+EXAMPLE_STEPS, ALL_EXAMPLES_STEPS = 10_000, 200_000
+"""So many steps an example of a file may take, and all together, to be tried when the file is read: under a second."""
 
 ORDER = (
     *("parity", "even-pairs", "cycle-navigation", "modular-arithmetic", "quotes"),
@@ -45,7 +48,10 @@ def library() -> Mapping[str, Machine | TuringMachine]:
 
 
 def machine_named(name_or_path: str) -> Machine | TuringMachine:
-    """Return a built-in machine, or the one in a file. Raises MachineError with the nearest name, or all faults."""
+    """Return a built-in machine, or the one in a file, whose examples must hold as far as they are soon decided.
+
+    Raises MachineError with the nearest name, or with all faults, or all examples that do not hold.
+    """
     if name_or_path in ORDER:
         return built_in(name_or_path)
     path = Path(name_or_path)
@@ -70,7 +76,9 @@ def machine_named(name_or_path: str) -> Machine | TuringMachine:
             received=f"{name_or_path!r}: {reason}",
             remedy="give a file of UTF-8 text that you may read",
         ) from None
-    return parse_machine(text, path.name)
+    machine = parse_machine(text, path.name)
+    refuse(path.name, unmet_examples(machine, EXAMPLE_STEPS, budget=ALL_EXAMPLES_STEPS))
+    return machine
 
 
 def encode_tag_system(productions: Mapping[str, str | None], word: str) -> str:

@@ -3,18 +3,32 @@
 Knows nothing about running machines, about circuits or about networks; docs/machine_format.md describes the format.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
-from unrolled.errors import MachineError, nearest
+from unrolled.errors import nearest
 from unrolled.programs.faults import KINDS as MACHINE_KINDS
-from unrolled.programs.faults import Fault, refuse, said
-from unrolled.programs.rule_text import Columns, machine_rule, tape_rule, written_rule, written_tape_rule
-from unrolled.programs.turing import MARK, Example, Machine, Memory, Rule, TuringMachine
-from unrolled.programs.words import ARROW, Word, WordError, cut, spell, spell_text, symbols_of
+from unrolled.programs.rule_text import (
+    MEMORIES,
+    READS,
+    VERBS,
+    WRITES,
+    Columns,
+    likely_kind,
+    machine_rule,
+    tape_rule,
+    written_rule,
+    written_tape_rule,
+)
+from unrolled.programs.source import Fault, Notes, Source, Unread
+from unrolled.programs.turing import END, MARK, Example, Machine, Memory, Rule, TuringMachine
+from unrolled.programs.words import ARROW, Word, WordError, cut, said, spell, spell_text, symbol_of, symbols_of
 
 KINDS = (*MACHINE_KINDS, "turing")
 VERDICTS = ("accept", "reject")
+UNNAMED = "unnamed"
 MACHINE_ONLY = ("stack", "counter")
 TAPE_ONLY = ("tape", "blank", "reject", "halt", "answer")
 ONCE = ("machine", "kind", "blank", "start", "answer", "otherwise")
@@ -31,50 +45,41 @@ def parse_machine(text: str, where: str = "a machine file") -> Machine | TuringM
         try:
             words = cut(line)
         except WordError as error:
-            read.faults.append((number, str(error)))
+            _damaged(read, number, error)
             continue
         if words:
             _line(read, number, words)
+    _unknown_lines(read)
     _headers(read)
-    if read.faults and (read.kind not in KINDS or not read.name):
-        refuse(where, read.faults)
     build = _turing_machine if read.kind == "turing" else _machine
-    try:
-        machine = build(read)
-    except MachineError as error:
-        refuse(where, [*read.faults, *(_placed(read, fault) for fault in error.faults)])
-        raise
-    refuse(where, read.faults)
-    return machine
-
-
-def _placed(read: "_Read", fault: Fault) -> Fault:
-    """Give a fault of the machine as a whole the line of the keyword that it begins with."""
-    line, what = fault
-    numbers = read.lines.get(what.split(":")[0], [])
-    return (numbers[-1], what) if numbers and not line else fault
+    return build(read, where)
 
 
 @dataclass
 class _Read:
     """What was found in a file, in the order of its lines."""
 
+    kind: str = ""
     single: dict[str, str] = field(default_factory=dict)
     many: dict[str, list[str]] = field(default_factory=dict)
     about: list[str] = field(default_factory=list)
     memories: list[Memory] = field(default_factory=list)
     rules: list[tuple[int, list[Word]]] = field(default_factory=list)
+    unknown: list[tuple[int, list[Word]]] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
     lines: dict[str, list[int]] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
 
     @property
-    def kind(self) -> str:
-        return self.single.get("kind", "")
+    def faults(self) -> list[Fault]:
+        return self.notes.faults
 
-    @property
-    def name(self) -> str:
-        return self.single.get("machine", "")
+    def source(self, where: str) -> Source:
+        """Return what is known of the file; a state stands where its first rule does, or else where it is named."""
+        states = {words[0].text: number for number, words in reversed(self.rules)}
+        keywords = {keyword: numbers[-1] for keyword, numbers in self.lines.items()}
+        return Source(where, self.notes, keywords, self.named | states)
 
 
 def _line(read: _Read, number: int, words: list[Word]) -> None:
@@ -85,7 +90,7 @@ def _line(read: _Read, number: int, words: list[Word]) -> None:
     elif arrows:
         read.rules.append((number, words))
     elif keyword not in KEYWORDS:
-        read.faults.append((number, f"unknown word {keyword!r} ({_hint(keyword)}; a rule has {ARROW})"))
+        read.unknown.append((number, words))
     elif keyword == "example":
         read.faults.append((number, f"an example without {ARROW}; write `example INPUT {ARROW} OUTPUT`"))
     elif keyword == "rules":
@@ -96,11 +101,53 @@ def _line(read: _Read, number: int, words: list[Word]) -> None:
     elif keyword in MACHINE_ONLY:
         _memory(read, number, keyword, rest)
     elif keyword in ("alphabet", "tape"):
-        read.many.setdefault(keyword, []).extend(_symbols(read, number, rest))
+        read.many.setdefault(keyword, []).extend(_symbols(read, number, rest, keyword))
     else:
         read.many.setdefault(keyword, []).extend(word.text for word in rest)
-    if not arrows:
+        for word in rest:
+            read.named.setdefault(word.text, number)
+    if not arrows and keyword in KEYWORDS:
         read.lines.setdefault(keyword, []).append(number)
+
+
+def _damaged(read: _Read, number: int, error: WordError) -> None:
+    """Take from a line with an open quote what it may say, without judging it any further."""
+    read.faults.append((number, str(error)))
+    words = error.words
+    if not words or words[0].text == "example":
+        return
+    if words[0].text in KEYWORDS and Word(ARROW) not in words:
+        noted = len(read.faults)
+        _line(read, number, words)
+        del read.faults[noted:]
+        read.notes.unsure |= {words[0].text, *([MEMORIES] if words[0].text in MACHINE_ONLY else [])}
+    else:
+        _lost_rule(read, words[0].text)
+
+
+def _lost_rule(read: _Read, state: str, reads: tuple[str | None, ...] | None = None) -> None:
+    read.notes.unread.append(Unread(0, state, reads))
+    read.notes.unsure.add(WRITES)
+
+
+def _unknown_lines(read: _Read) -> None:
+    """Note the lines that no keyword begins; where it is all but certain what was meant, read on with that."""
+    states = {words[0].text for _, words in read.rules} | set(read.named)
+    for number, words in read.unknown:
+        word, rest = words[0].text, words[1:]
+        close = [] if word in states else difflib.get_close_matches(word, KEYWORDS, n=1, cutoff=0.75)
+        if word in states:
+            read.faults.append((number, f"a rule of the state {word} without {ARROW}"))
+        else:
+            read.faults.append((number, f"unknown word {word!r} ({_hint(word)}; a rule has {ARROW})"))
+        if close and not (close[0] in ONCE and close[0] in read.lines):
+            _line(read, number, [Word(close[0]), *rest])
+        elif rest and rest[0].text in KEYWORDS:
+            _line(read, number, rest)
+        else:
+            symbols = tuple(takewhile(bool, map(symbol_of, rest)))
+            plain = rest and not rest[0].quoted and rest[0].text in READS
+            _lost_rule(read, word, (READS[rest[0].text],) if plain else symbols or None)
 
 
 def _hint(keyword: str) -> str:
@@ -111,24 +158,32 @@ def _hint(keyword: str) -> str:
 def _once(read: _Read, number: int, keyword: str, rest: list[Word]) -> None:
     if len(rest) != 1:
         read.faults.append((number, f"`{keyword}` takes one word, not {len(rest)}"))
+        read.notes.unsure.add(keyword)
+        rest = [word for word in rest if keyword != "kind" or word.text in KINDS][:1]
     elif keyword in read.single:
         read.faults.append((number, f"a second line `{keyword}`"))
-    elif keyword == "blank":
-        symbols = _symbols(read, number, rest)
+    if not rest or keyword in read.single:
+        return
+    if keyword == "blank":
+        symbols = _symbols(read, number, rest, keyword)
         if len(symbols) == 1:
             read.single[keyword] = symbols[0]
         elif rest[0].quoted:
             read.faults.append((number, "the blank is one symbol"))
+            read.notes.unsure.add(keyword)
     else:
         read.single[keyword] = rest[0].text
+        if keyword == "start":
+            read.named.setdefault(rest[0].text, number)
 
 
-def _symbols(read: _Read, number: int, words: list[Word]) -> list[str]:
+def _symbols(read: _Read, number: int, words: list[Word], what: str) -> list[str]:
     found: list[str] = []
     for word in words:
         symbols = symbols_of(word)
         if symbols is None:
             read.faults.append((number, f"{word.text!r} is no symbol: a symbol is one character, space, hash or quote"))
+            read.notes.unsure.add(what)
         else:
             found.extend(symbols)
     return found
@@ -138,9 +193,10 @@ def _memory(read: _Read, number: int, keyword: str, rest: list[Word]) -> None:
     if not rest or (keyword == "counter" and len(rest) > 1):
         usage = "stack NAME SYMBOLS" if keyword == "stack" else "counter NAME"
         read.faults.append((number, f"`{keyword}` is written `{usage}`"))
+        read.notes.unsure.add(MEMORIES)
         return
     counter = keyword == "counter"
-    alphabet = (MARK,) if counter else tuple(_symbols(read, number, rest[1:]))
+    alphabet = (MARK,) if counter else tuple(_symbols(read, number, rest[1:], f"stack {rest[0].text}"))
     read.memories.append(Memory(rest[0].text, alphabet, counter, number))
 
 
@@ -158,73 +214,106 @@ def _example(read: _Read, number: int, rest: list[Word]) -> None:
 
 
 def _headers(read: _Read) -> None:
-    """Note what is missing or does not belong."""
-    if not read.name and not any("`machine`" in what for _, what in read.faults):
-        read.faults.append((0, "no name; write `machine NAME`"))
-    if not read.kind:
-        read.faults.append((0, f"no kind; write `kind` and one of {', '.join(KINDS)}"))
-    elif read.kind not in KINDS:
-        read.faults.append((read.lines["kind"][0], f"unknown kind {read.kind!r} ({nearest(read.kind, KINDS)})"))
-    if "start" not in read.single and not any("`start`" in what for _, what in read.faults):
-        read.faults.append((0, "no start; write `start STATE`"))
-    foreign = MACHINE_ONLY if read.kind == "turing" else TAPE_ONLY
-    for keyword in foreign if read.kind in KINDS else ():
+    """Note what is missing or does not belong, and settle on the kind that is read."""
+    for keyword, usage in (("machine", "machine NAME"), ("start", "start STATE")):
+        if keyword not in read.lines:
+            read.faults.append((0, f"no {'name' if keyword == 'machine' else keyword}; write `{usage}`"))
+    given = read.single.get("kind", "")
+    rules = [words for _, words in read.rules]
+    tape = any(keyword in read.lines for keyword in TAPE_ONLY)
+    likely = likely_kind(rules, tuple(read.memories), tape=tape)
+    if given not in KINDS:
+        read.kind = likely
+        if "kind" not in read.lines:
+            read.faults.append((0, f"no kind; write `kind` and one of {', '.join(KINDS)}"))
+        elif given:
+            read.faults.append((read.lines["kind"][0], f"unknown kind {given!r} ({nearest(given, KINDS)})"))
+        return
+    acting = any(word.text in VERBS for words in rules for word in words[words.index(Word(ARROW)) :])
+    if (given == "turing") != (likely == "turing") and (given != "turing" or read.memories or acting):
+        read.kind = likely
+        what = "its rules move no head" if given == "turing" else "its rules move a head"
+        read.faults.append((read.lines["kind"][0], f"kind {given}, but {what}; say `kind {likely}`"))
+        return
+    read.kind = given
+    for keyword in MACHINE_ONLY if given == "turing" else TAPE_ONLY:
         for number in read.lines.get(keyword, []):
-            read.faults.append((number, f"a line `{keyword}` in a machine of kind {read.kind}"))
+            read.faults.append((number, f"a line `{keyword}` in a machine of kind {given}"))
 
 
 def _states(read: _Read, marked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the declared states, or else those that have rules or are marked, the start first."""
+    """Return the declared states, or else those that have rules or are marked, the start first.
+
+    What stands in a line that could not be understood may be a state that others lead to.
+    """
     if "states" in read.many:
         return tuple(read.many["states"])
     start = read.single.get("start", "")
-    found = [words[0].text for _, words in read.rules] or [start]
+    found = [words[0].text for _, words in read.rules if words[0] != Word(ARROW)]
     found += [state for keyword in marked for state in read.many.get(keyword, [])]
+    led = {words[words.index(Word(ARROW)) + 1].text for _, words in read.rules if words[-1] != Word(ARROW)} | {start}
+    for _, words in read.unknown:
+        for word in words:
+            if word.text in led - {""} and word.text not in found:
+                found.append(word.text)
+                _lost_rule(read, word.text)
+    found += [rule.state for rule in read.notes.unread if rule.state in led]
+    if not read.rules and not found:
+        found = [start or "start"]
     return tuple(dict.fromkeys([start, *found] if start in found else found))
 
 
-def _machine(read: _Read) -> Machine:
+def _alphabet(read: _Read, used: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the input's alphabet, or note that symbols are used and none is declared."""
+    known = "alphabet" in read.lines or {"tape", "blank"} & read.notes.unsure
+    if not known and any((*used, *(example.text for example in read.examples))):
+        read.faults.append((0, "no alphabet; write `alphabet SYMBOLS`"))
+        read.notes.unsure.add("alphabet")
+    return tuple(read.many.get("alphabet", []))
+
+
+def _machine(read: _Read, where: str) -> Machine:
     columns = Columns(tuple(read.memories))
     rules: list[Rule] = []
     for number, words in read.rules:
-        rule = machine_rule(words, number, columns, read.faults)
+        rule = machine_rule(words, number, columns, read.notes)
         if rule:
             rules.append(rule)
-    acceptor = not any(rule.write for rule in rules)
+    acceptor = not any(rule.write for rule in rules) and WRITES not in read.notes.unsure
     for example in read.examples:
-        if acceptor and example.output is not None and not read.faults:
+        if acceptor and example.output is not None:
             read.faults.append((example.line, "a machine that writes nothing: its example ends in accept or reject"))
     states = _states(read, ("accept",))
     return Machine(
-        name=read.name,
+        name=read.single.get("machine", UNNAMED),
         description="\n".join(read.about),
         kind=read.kind,
-        alphabet=tuple(read.many.get("alphabet", [])),
+        alphabet=_alphabet(read, (rule.read for rule in rules if rule.read not in (None, END))),
         states=states,
         start=read.single.get("start") or (states or ("",))[0],
         accepting=frozenset(read.many.get("accept", [])),
         memories=tuple(read.memories),
         rules=tuple(rules),
         examples=tuple(read.examples),
-        # a fault elsewhere may be the reason why a rule is missing
-        otherwise=read.single.get("otherwise", "reject" if read.faults else ""),
+        otherwise=read.single.get("otherwise", "reject" if "otherwise" in read.lines else ""),
+        source=read.source(where),
     )
 
 
-def _turing_machine(read: _Read) -> TuringMachine:
-    alphabet = tuple(read.many.get("alphabet", []))
+def _turing_machine(read: _Read, where: str) -> TuringMachine:
     blank = read.single.get("blank", "_")
-    tape = list(read.many.get("tape", []))
-    tape += [symbol for symbol in (*dict.fromkeys(alphabet), blank) if symbol not in tape]
     rules: dict[tuple[str, str], tuple[str, str, str]] = {}
     lines: dict[tuple[str, str], int] = {}
     for number, words in read.rules:
-        for key, action in tape_rule(words, number, read.faults):
+        for key, action in tape_rule(words, number, read.notes):
             if key in rules:
                 what = f"double transition in state {key[0]} for {said([key[1]])}"
                 read.faults.append((number, f"{what} (the other is in line {lines[key]})"))
             else:
                 rules[key], lines[key] = action, number
+    tape = list(read.many.get("tape", []))
+    alphabet = _alphabet(read, (symbol for _, symbol in rules if symbol not in (blank, *tape)))
+    tape += [symbol for symbol in (*dict.fromkeys(alphabet), blank) if symbol not in tape]
     answer = read.single.get("answer", "verdict" if read.many.get("accept") else "tape")
     if answer not in ("verdict", "tape"):
         read.faults.append((read.lines["answer"][0], f"unknown answer {answer!r}; it is `verdict` or `tape`"))
@@ -233,7 +322,7 @@ def _turing_machine(read: _Read) -> TuringMachine:
             read.faults.append((example.line, "the answer is the verdict: an example ends in accept or reject"))
     states = _states(read, ("accept", "reject", "halt"))
     return TuringMachine(
-        name=read.name,
+        name=read.single.get("machine", UNNAMED),
         description="\n".join(read.about),
         alphabet=alphabet,
         tape=tuple(tape),
@@ -246,8 +335,9 @@ def _turing_machine(read: _Read) -> TuringMachine:
         rules=rules,
         acceptor=answer != "tape",
         examples=tuple(read.examples),
-        otherwise=read.single.get("otherwise", "halt" if read.faults else ""),
+        otherwise=read.single.get("otherwise", "halt" if "otherwise" in read.lines else ""),
         lines=lines,
+        source=read.source(where),
     )
 
 

@@ -3,9 +3,11 @@
 Knows nothing about the rest of the file.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from unrolled.programs.faults import MOVES, Fault
+from unrolled.programs.faults import MOVES
+from unrolled.programs.source import Fault, Notes, Unread
 from unrolled.programs.turing import END, MARK, Action, Memory, Rule
 from unrolled.programs.words import ARROW, Word, spell, symbol_of, symbols_of
 
@@ -13,6 +15,8 @@ READS = {"end": END, "nothing": None}
 VERBS = ("pop", "push", "add", "subtract", "write")
 _COUNTER_TOPS = {"zero": "", "empty": "", "positive": MARK, "any": None}
 _STACK_TOPS = {"empty": "", "any": None}
+MEMORIES, WRITES = "memories", "writes"
+"""What is not known when the line of a memory, or what a rule does, could not be read."""
 
 
 @dataclass
@@ -27,13 +31,21 @@ class Columns:
         return " ".join(("STATE SYMBOL", *(memory.name for memory in self.memories), ARROW, "STATE"))
 
 
-def machine_rule(words: list[Word], line: int, columns: Columns, faults: list[Fault]) -> Rule | None:
-    """Return the rule of an automaton, a counter machine or a pushdown machine, or note what is wrong with it."""
-    place = words.index(Word(ARROW))
+def machine_rule(words: list[Word], line: int, columns: Columns, notes: Notes) -> Rule | None:
+    """Return the rule of an automaton, a counter machine or a pushdown machine, or note what is wrong with it.
+
+    Where only what it does is wrong, the rule does the rest, so that it can still be held against the others.
+    """
+    place, faults = words.index(Word(ARROW)), notes.faults
     before, after = words[:place], words[place + 1 :]
     memories = columns.memories
+    if MEMORIES in notes.unsure:
+        before, after, memories = before[:2], after[:1], ()
     if not 2 <= len(before) <= 2 + len(memories) or not after:
         faults.append((line, f"a rule is written `{columns.usage}` and then what it does"))
+        _unread(before, after, line, notes)
+        if len(before) > 2 + len(memories):  # which word is the state?
+            notes.unread += [Unread(0, word.text) for word in before[1:]]
         return None
     noted = len(faults)
     state, read, *tops = before
@@ -42,10 +54,27 @@ def machine_rule(words: list[Word], line: int, columns: Columns, faults: list[Fa
         faults.append((line, f"{read.text!r} is no symbol; what is read is a symbol, `end` or `nothing`"))
     asked = [_top(top, memory, line, faults) for top, memory in zip(tops, memories, strict=False)]
     asked += [None] * (len(memories) - len(asked))
+    if len(faults) > noted or MEMORIES in notes.unsure:
+        _actions(after[1:], line, memories, faults)
+        _unread(before, after, line, notes)
+        return None
     actions, write = _actions(after[1:], line, memories, faults)
     if len(faults) > noted:
-        return None
+        notes.unsure.add(WRITES)
     return Rule(state.text, symbol, tuple(asked), after[0].text, actions, write, line)
+
+
+def _unread(before: list[Word], after: list[Word], line: int, notes: Notes) -> None:
+    """Note a rule that could not be read, with what is known of it."""
+    notes.unsure.add(WRITES)
+    if not before:
+        return
+    reads: tuple[str | None, ...] | None = None
+    if len(before) > 1:
+        read = before[1]
+        symbol = READS[read.text] if not read.quoted and read.text in READS else symbol_of(read)
+        reads = None if symbol is None else (symbol,)
+    notes.unread.append(Unread(line, before[0].text, reads, after[0].text if after else ""))
 
 
 def _top(word: Word, memory: Memory, line: int, faults: list[Fault]) -> str | None:
@@ -83,7 +112,13 @@ def _actions(
         if memory.counter != (verb.text in ("add", "subtract")):
             use = "add and subtract" if memory.counter else "pop and push"
             faults.append((line, f"`{verb.text}` on {memory.name}; for a {_kind(memory)} write {use}"))
+            _taken(waiting)
+            continue
         symbols = _taken(waiting) if verb.text == "push" else ""
+        if verb.text == "push" and not symbols and waiting and waiting[0].text not in VERBS:
+            what = f"{waiting[0].text!r} is no symbol that could be pushed"
+            faults.append((line, f"{what}; {memory.name} holds {' '.join(memory.alphabet)}"))
+            break
         if verb.text == "push" and not symbols:
             faults.append((line, f"`push` without a symbol; {memory.name} holds {' '.join(memory.alphabet)}"))
         if verb.text in ("pop", "subtract") and (pops[place] or pushes[place]):
@@ -111,29 +146,55 @@ def _taken(waiting: list[Word]) -> str:
     return taken
 
 
-def tape_rule(words: list[Word], line: int, faults: list[Fault]) -> list[tuple[tuple[str, str], tuple[str, str, str]]]:
-    """Return the transitions of one rule of a Turing machine, one for each symbol that it names."""
-    place = words.index(Word(ARROW))
+def tape_rule(words: list[Word], line: int, notes: Notes) -> list[tuple[tuple[str, str], tuple[str, str, str]]]:
+    """Return the transitions of one rule of a Turing machine, one for each symbol that it names.
+
+    Where only what it does is wrong, they leave the tape as it is, so that they can still be held against the others.
+    """
+    place, faults = words.index(Word(ARROW)), notes.faults
     before, after = words[:place], words[place + 1 :]
-    if len(before) < 2 or not 2 <= len(after) <= 3:
+    to = after[0].text if after and not (len(after) == 1 and after[0].text in MOVES) else ""
+    if not 2 <= len(after) <= 3 or len(before) < 2:
         faults.append((line, f"a rule is written `STATE SYMBOL {ARROW} STATE SYMBOL MOVE`"))
-        return []
-    write = symbol_of(after[1]) if len(after) == 3 else None
+        if not to or len(before) < 2 or len(after) > 3:
+            reads = "".join(symbols_of(word) or "" for word in before[1:])
+            if before:
+                notes.unread.append(Unread(line, before[0].text, tuple(reads) or None, to if len(after) == 1 else ""))
+            return []
+        after = [after[0], Word("S")]
+    write, move = symbol_of(after[1]) if len(after) == 3 else None, after[-1].text
     if len(after) == 3 and write is None:
         faults.append((line, f"{after[1].text!r} is no symbol that could be written"))
-        return []
-    move = after[-1].text
     if move not in MOVES:
         faults.append((line, f"a move {move!r}; the moves are L, R and S"))
-        return []
+        move = "S"
     found = []
     for word in before[1:]:
         symbols = symbols_of(word)
         if not symbols:
             faults.append((line, f"{word.text!r} is no symbol"))
+            notes.unread.append(Unread(line, before[0].text))
         for symbol in symbols or "":
-            found.append(((before[0].text, symbol), (after[0].text, symbol if write is None else write, move)))
+            found.append(((before[0].text, symbol), (to, symbol if write is None else write, move)))
     return found
+
+
+def likely_kind(rules: Iterable[list[Word]], memories: tuple[Memory, ...], *, tape: bool) -> str:
+    """Return the kind of machine that these rules and memories most likely belong to; `tape`: there are lines for one.
+
+    A rule that ends in a move, and does nothing that rules with memories do, can only be that of a Turing machine.
+    """
+    moving = [_moves(words) for words in rules]
+    if 2 * sum(moving) > len(moving) or (tape and not memories and not moving):
+        return "turing"
+    if memories:
+        return "counter" if all(memory.counter for memory in memories) else "pushdown"
+    return "turing" if tape and any(moving) else "automaton"
+
+
+def _moves(words: list[Word]) -> bool:
+    after = words[words.index(Word(ARROW)) + 1 :]
+    return 2 <= len(after) <= 3 and after[-1].text in MOVES and after[1].text not in VERBS
 
 
 def written_rule(rule: Rule, memories: tuple[Memory, ...]) -> str:

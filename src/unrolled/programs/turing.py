@@ -10,6 +10,7 @@ from functools import cached_property
 
 from unrolled.errors import MachineError
 from unrolled.programs import faults
+from unrolled.programs.source import Source
 
 END = "\x03"
 """What a machine reads when the input is over; no symbol of an alphabet is this character."""
@@ -19,6 +20,9 @@ MARK = "|"
 
 STEPS = 100_000
 """How many steps a machine may run unless the caller says otherwise."""
+
+SHOWN = 40
+"""How many symbols of an example are said."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Machine:
     state is marked as accepting.
 
     `otherwise="reject"` says that being stuck is meant; else every state must have a rule for every symbol of the
-    alphabet. Raises MachineError with all faults at once.
+    alphabet. `source` is the file that it was read from. Raises MachineError with all faults at once.
     """
 
     name: str
@@ -112,9 +116,11 @@ class Machine:
     rules: tuple[Rule, ...]
     examples: tuple[Example, ...] = ()
     otherwise: str = ""
+    source: Source = field(default_factory=Source, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        faults.refuse(f"a machine {self.name}", faults.of_machine(self, END, MARK))
+        found = map(self.source.placed, faults.of_machine(self, END, MARK))
+        faults.refuse(self.source.where or f"a machine {self.name}", found)
 
     @property
     def acceptor(self) -> bool:
@@ -193,9 +199,11 @@ class TuringMachine:
     examples: tuple[Example, ...] = ()
     otherwise: str = ""
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict, compare=False)
+    source: Source = field(default_factory=Source, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        faults.refuse(f"a machine {self.name}", faults.of_turing_machine(self, END))
+        found = map(self.source.placed, faults.of_turing_machine(self, END))
+        faults.refuse(self.source.where or f"a machine {self.name}", found)
 
     @property
     def final(self) -> frozenset[str]:
@@ -244,19 +252,34 @@ def acted(action: Action, content: str) -> str:
     return (content[:-1] if action.pop else content) + "".join(action.push)
 
 
-def unmet_examples(machine: Machine | TuringMachine, limit: int = STEPS) -> list[faults.Fault]:
-    """Return the examples of a machine that do not hold, with their lines and what came instead."""
-    found = []
+def unmet_examples(
+    machine: Machine | TuringMachine, limit: int = STEPS, *, budget: int | None = None
+) -> list[faults.Fault]:
+    """Return the examples of a machine that do not hold, with their lines and what came instead.
+
+    An example must come to rest within `limit` steps. With a `budget`, the steps that all may take together, those that
+    do not are left undecided instead.
+    """
+    found: list[faults.Fault] = []
+    left = limit if budget is None else budget
     for example in machine.examples:
+        allowed = limit if budget is None else min(limit, left)
         try:
-            result = machine.run(example.text, limit)
+            result = machine.run(example.text, allowed)
         except MachineError as error:
-            found.append((example.line, f"the example {example.text!r}: {error.received}"))
+            left -= allowed
+            if budget is None:
+                found.append((example.line, f"the example {_brief(example.text)}: {error.received}"))
             continue
+        left -= result.steps
         if result.accepted != example.accepted:
             verdict = "accepts" if result.accepted else "rejects"
-            found.append((example.line, f"the machine {verdict} the example {example.text!r}"))
-        elif example.output not in (None, result.output):
-            what = f"the example {example.text!r} gives {result.output!r}, not {example.output!r}"
-            found.append((example.line, what))
+            found.append((example.line, f"the machine {verdict} the example {_brief(example.text)}"))
+        elif example.output is not None and example.output != result.output:
+            gives = f"gives {_brief(result.output)}, not {_brief(example.output)}"
+            found.append((example.line, f"the example {_brief(example.text)} {gives}"))
     return found
+
+
+def _brief(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")

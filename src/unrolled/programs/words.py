@@ -4,6 +4,7 @@ Knows nothing about what the words mean.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 SPELLED = {"space": " ", "hash": "#", "quote": '"'}
@@ -24,7 +25,11 @@ class Word(NamedTuple):
 
 
 class WordError(ValueError):
-    """A line that cannot be cut into words."""
+    """A line that cannot be cut into words; `words` are what they may be."""
+
+    def __init__(self, message: str, words: list[Word]) -> None:
+        super().__init__(message)
+        self.words = words
 
 
 def cut(line: str) -> list[Word]:
@@ -38,7 +43,8 @@ def cut(line: str) -> list[Word]:
         if comment is not None:
             break
         if stray is not None:
-            raise WordError('a double quote that is not closed (the symbol " is written quote)')
+            words += map(Word, stray.replace('"', " ").split())
+            raise WordError('a double quote that is not closed (the symbol " is written quote)', words)
         words.append(Word(plain) if inside is None else Word(re.sub(r"\\(.)", r"\1", inside), quoted=True))
     return words
 
@@ -60,6 +66,12 @@ def symbol_of(word: Word) -> str | None:
 def spell(symbol: str) -> str:
     """Return the word for a symbol."""
     return next((word for word, stands_for in SPELLED.items() if stands_for == symbol), symbol)
+
+
+def said(symbols: Iterable[str]) -> str:
+    """Return symbols as a person reads them."""
+    listed = [repr(symbol) if symbol == " " or not symbol.isprintable() else symbol for symbol in symbols]
+    return " ".join(listed) or "no symbol"
 
 
 def spell_text(text: str, reserved: tuple[str, ...] = ()) -> str:
