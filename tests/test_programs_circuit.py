@@ -28,19 +28,66 @@ def in_lockstep(program, circuit, text):
             assert [name for name in test if values[name]] == ([f"{stem}.top_is_{word(top)}"] if test and top else [])
 
 
+def booleans(circuit):
+    """The units that are always 0 or 1: all but what a memory holds."""
+    inner = (".value", ".wide", ".wider")
+    return [u for u in circuit.units if ".after_" not in u.name and not u.name.endswith(inner)]
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_random_programs_in_lockstep(seed):
     program = random_program(seed)
     for unary in {False, any(memory.counter for memory in program.memories)}:
-        in_lockstep(program, compile_program(program, unary=unary), random_text(program, seed, 64))
+        for boolean in ("clip", "step"):
+            circuit = compile_program(program, unary=unary, boolean=boolean)
+            in_lockstep(program, circuit, random_text(program, seed, 64))
+            assert all((unit.activation == boolean) for unit in booleans(circuit))
 
 
+@pytest.mark.parametrize("boolean", ["clip", "step"])
 @pytest.mark.parametrize("name", SMALL)
-def test_machines_of_every_kind_in_lockstep(name):
+def test_machines_of_every_kind_in_lockstep(name, boolean):
     program = SMALL[name]
-    circuit = compile_program(program)
+    circuit = compile_program(program, boolean=boolean)
     in_lockstep(program, circuit, random_text(program, 1, 200))
+    if not program.memories:
+        assert {unit.activation for unit in circuit.units} == {boolean}
+
+
+CHARACTER = st.characters(exclude_categories=("Cs",))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(one=CHARACTER, other=CHARACTER)
+def test_different_characters_become_different_words(one, other):
+    assert (word(one) == word(other)) == (one == other)
+    assert not set(word(one)) & set("[] \n.")
+
+
+def holding(symbols):
+    """Each symbol is pushed as it is read; which one lies on top is told by what is expected."""
+    memory = Memory("S", tuple(symbols))
+    steps = [Step("s", frozenset(c), (None,), "s", (Action(push=(c,)),)) for c in symbols]
+    steps.append(Step("s", None, (None,), "s", (Action(),)))
+    expectations = [Expectation("s", (c,), {c: 1.0}) for c in symbols] + [Expectation("s", ("",), {"\n": 1.0})]
+    return Program("held", tuple(sorted({*symbols, "\n"})), ("s",), (memory,), tuple(steps), tuple(expectations))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(symbols=st.lists(CHARACTER.filter(lambda c: c not in "\n\x03"), min_size=2, max_size=8, unique=True))
+def test_units_have_different_names_whatever_the_alphabet(symbols):
+    program = holding(symbols)
+    circuit = compile_program(program)
+    assert len({unit.name for unit in circuit.units}) == len(circuit.units)
+    in_lockstep(program, circuit, "".join(symbols) + "\n" + "".join(reversed(symbols)))
+
+
+def test_characters_whose_names_differ_in_a_hyphen_only_are_kept_apart():
+    """U+0F60 is TIBETAN LETTER -A, U+0F68 TIBETAN LETTER A."""
+    program = holding("\u0f68\u0f60x")
+    for boolean in ("clip", "step"):
+        in_lockstep(program, compile_program(program, boolean=boolean), "\u0f68\u0f60x\u0f60\n\u0f60")
 
 
 def test_a_stack_of_a_thousand_symbols_is_exact():

@@ -132,11 +132,16 @@ class Circuit(Layer):
 
     @property
     def units(self) -> Mapping[str, int]:
-        """One group per named unit, what is remembered first; generic: the hidden units.
+        """One group per named unit, what is remembered first, and before all what is 0 or 1; generic: the hidden units.
 
-        Where a rule's unit does what a state's does, whoever goes through all units meets the state first.
+        Where a rule's unit does what a state's does, or a stack's number tells no more than its top, whoever goes
+        through all units meets the state and the top first.
         """
-        return dict.fromkeys((*self.config.registers, *self.names), 1) if self.names else {"hidden": self.width}
+        if not self.names:
+            return {"hidden": self.width}
+        kinds = {name: kind for name, _, kind in self.config.units}
+        first = [name for name in self.config.registers if kinds[name] in ("clip", "step")]
+        return dict.fromkeys((*first, *self.config.registers, *self.names), 1)
 
     def initial_state(self, batch: int) -> State:
         """Return zeros."""

@@ -683,8 +683,10 @@ function circuit(kit, { units, registers, outputs, stacks, counters, cells }) {
   const named = units.length > 0;
   const n = named ? units.length : kit.width;
   const at = new Map(units.map(([name], k) => [name, k]));
-  // What is remembered comes first among the groups, as in models/circuit.py; the work is done in the order of levels.
-  const groups = [...new Set([...registers, ...at.keys()])];
+  // What is remembered comes first among the groups, and before all what is 0 or 1, as in models/circuit.py; the work
+  // is done in the order of levels.
+  const yesNo = registers.filter((name) => ["clip", "step"].includes(units[at.get(name)][2]));
+  const groups = [...new Set([...yesNo, ...registers, ...at.keys()])];
   const full = kit.units(named ? groups : ["hidden"], named ? 1 : n);
   const names = named ? units.map(([name]) => full[groups.indexOf(name)]) : full;
   const kept = named ? registers.map((name) => at.get(name)) : Array.from({ length: n }, (_, k) => k);

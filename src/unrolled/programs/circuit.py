@@ -2,14 +2,18 @@
 
 One step of a compiled Program, level by level; "past" means the step before:
 
-    rule.N          clip  past state and past tops are those of step N of the Program, and so is the token
-    state.NAME      clip  some rule that leads there has fired. No state unit on: the start state. state.lost: no rule
+    rule.N          0/1   past state and past tops are those of step N of the Program, and so is the token
+    state.NAME      0/1   some rule that leads there has fired. No state unit on: the start state. state.lost: no rule
                           has fired, the symbol is unknown to the Program; only a newline leads out of it
-    S.ACTION        clip  some rule that does this to memory S has fired (S.keep, S.pop, S.push_a, S.pop_push_b)
+    S.ACTION        0/1   some rule that does this to memory S has fired (S.keep, S.pop, S.push_a, S.pop_push_b)
     S.after_ACTION  clip  what the memory would hold, gated: clip(value + S.ACTION - 1)
     S.value               a stack: the sum of the gated values. A counter: relu(past value + changes - reset)
-    S.nonempty, S.at_least_X, S.top_is_X      clip  tests of the new value; the last symbol's two tests are one
-    expects.N       clip  state and tops are now those of expectation N of the Program
+    S.nonempty, S.at_least_X, S.top_is_X      0/1   tests of the new value; the last symbol's two tests are one
+    expects.N       0/1   state and tops are now those of expectation N of the Program
+
+What is always 0 or 1 is `clip` or `step` (Heaviside), as one likes: every sum that such a unit can see is either at most
+0 or at least 1, where both say the same. So an automaton may be all Heaviside. What a memory holds cannot: it is a
+number between, which a threshold would throw away.
 
 A stack of p symbols is a number in base b, a power of two and at least 2 p: q = sum of digit_k / b^k, the top first;
 symbol i has the digit 2 i + 1. Then clip(b q - 2 i) is exactly 1 where the top is symbol i or a later one and exactly
@@ -38,21 +42,25 @@ _WIDENING = 2**15
 
 
 def word(text: str) -> str:
-    """Return `text` as part of a unit's name: other characters than A-Z, a-z, 0-9, _ and - become their names."""
+    """Return `text` as part of a unit's name: other characters than A-Z, a-z, 0-9, _ and - become their names.
+
+    Two characters never become the same word; longer texts may.
+    """
     parts: list[str] = []
     for plain, other in re.findall(r"([A-Za-z0-9_-]+)|(.)", text, flags=re.DOTALL):
         name = unicodedata.name(other, f"u{ord(other):04x}") if other else ""
-        parts.append(plain or re.sub(r"[^a-z0-9]+", "_", name.lower()))
+        parts.append(plain or name.lower().replace(" ", "_"))
     return "_".join(parts) or "empty"
 
 
-def compile_program(program: Program, *, unary: bool = False) -> Circuit:
+def compile_program(program: Program, *, unary: bool = False, boolean: Activation = "clip") -> Circuit:
     """Return the circuit that does at each token what the Program does.
 
     Shapes: one unit per step, state, expectation and distinct action. `unary` makes each counter a stack of strokes,
-    so that it can move into memory cells; else a counter is an integer.
+    so that it can move into memory cells; else a counter is an integer. `boolean` is the activation of the units that
+    are always 0 or 1: "clip" or "step".
     """
-    return _Compiler(program, unary).circuit()
+    return _Compiler(program, unary, boolean).circuit()
 
 
 RULES, EFFECTS, GATED, WIDER, VALUE, TESTS, TOPS, EXPECTS = range(8)
@@ -60,17 +68,17 @@ RULES, EFFECTS, GATED, WIDER, VALUE, TESTS, TOPS, EXPECTS = range(8)
 
 
 class _Compiler:
-    def __init__(self, program: Program, unary: bool) -> None:
-        self.program = program
+    def __init__(self, program: Program, unary: bool, boolean: Activation) -> None:
+        self.program, self.boolean = program, boolean
         self.units: dict[str, Unit] = {}
         self.memories: list[_Places] = []
         for memory in program.memories:
             taken = ["state", "rule", "expects", "reset", *(place.name for place in self.memories)]
-            self.memories.append(_Places(self._taken(word(memory.name), taken), memory, unary))
+            self.memories.append(_Places(_free(word(memory.name), taken), memory, unary))
         self.states: dict[str, str] = {}
         for state in program.states[1:]:
-            self.states[state] = self._taken(f"state.{word(state)}", self.states.values())
-        self.lost = self._taken("state.lost", self.states.values())
+            self.states[state] = _free(f"state.{word(state)}", self.states.values())
+        self.lost = _free("state.lost", self.states.values())
         self.rules = [f"rule.{number}" for number in range(len(program.steps))]
 
     def circuit(self) -> Circuit:
@@ -83,29 +91,22 @@ class _Compiler:
         start = self.program.states[0]
         return Circuit(self.program.name, self.program.tokens, units, start, names, self.lost, held, outputs)
 
-    @staticmethod
-    def _taken(name: str, taken: Iterable[str]) -> str:
-        """Return the name, or with a number where it is taken."""
-        known, number, free = set(taken), 2, name
-        while free in known:
-            free, number = f"{name}_{number}", number + 1
-        return free
-
     def _add(
         self,
         name: str,
         level: int,
-        activation: Activation = "clip",
+        activation: Activation | None = None,
         *,
         bias: Fraction | int = 0,
         **terms: Mapping[str, Fraction | int],
     ) -> str:
-        """Add a unit; terms are `tokens`, `past` and `units`."""
+        """Add a unit, one that is 0 or 1 unless an activation is given; terms are `tokens`, `past` and `units`."""
+        assert name not in self.units, name
         sources = {
             kind: {name: Fraction(c) for name, c in terms.get(kind, {}).items() if c}
             for kind in ("tokens", "past", "units")
         }
-        self.units[name] = Unit(name, level, activation, Fraction(bias), **sources)
+        self.units[name] = Unit(name, level, activation or self.boolean, Fraction(bias), **sources)
         return name
 
     def _conditions(self, state: str, tops: Sequence[str | None]) -> tuple[list[str], list[str]]:
@@ -147,11 +148,8 @@ class _Compiler:
         actions: dict[tuple[bool, tuple[str, ...]], str] = {}
         for step in self.program.steps:
             action = step.actions[number]
-            actions.setdefault((action.pop, action.push), f"{place.name}.{_words(action, place.counter)}")
-        names = list(actions.values())
-        for at, (key, name) in enumerate(actions.items()):
-            free = self._taken(name, names[:at])
-            names[at] = actions[key] = free
+            if (key := (action.pop, action.push)) not in actions:
+                actions[key] = _free(f"{place.name}.{place.words_of(action)}", actions.values())
         for key, name in actions.items():
 
             def does(step: Step, key=key) -> bool:
@@ -178,7 +176,7 @@ class _Compiler:
             tests = {place.nonempty: popped} | {place.at_least(i): 2 * popped for i in range(1, len(place.alphabet))}
             after = f"{place.name}.after_{name.removeprefix(place.name + '.')}"
             past = {place.value: scale} | tests
-            gated.append(self._add(after, GATED, bias=offset, past=past, units={name: 1}))
+            gated.append(self._add(after, GATED, "clip", bias=offset, past=past, units={name: 1}))
             growth = max(growth, len(push) - pop)
         self._add(place.value, VALUE, "linear", units=dict.fromkeys(gated, 1))
         self._add(place.nonempty, TESTS, units={place.value: base})
@@ -213,21 +211,32 @@ class _Places:
         self.alphabet = (MARK,) if memory.counter else tuple(memory.alphabet)
         self.bits = max(1, (2 * len(self.alphabet) - 1).bit_length())
         self.value, self.nonempty = f"{name}.value", f"{name}.nonempty"
+        self.words: dict[str, str] = {}
+        for symbol in self.alphabet:
+            self.words[symbol] = _free(word(symbol), self.words.values())
 
     def at_least(self, i: int) -> str:
         """The unit that is on where the top is symbol `i` or a later one."""
         if i == 0:
             return self.nonempty
-        return f"{self.name}.{'top_is' if i == len(self.alphabet) - 1 else 'at_least'}_{word(self.alphabet[i])}"
+        return f"{self.name}.{'top_is' if i == len(self.alphabet) - 1 else 'at_least'}_{self.words[self.alphabet[i]]}"
 
     def top_is(self, symbol: str) -> str:
         """The unit that is on where the top is this symbol; with one symbol, where there is any."""
-        return self.nonempty if len(self.alphabet) == 1 else f"{self.name}.top_is_{word(symbol)}"
+        return self.nonempty if len(self.alphabet) == 1 else f"{self.name}.top_is_{self.words[symbol]}"
+
+    def words_of(self, action: Action) -> str:
+        """What an action does, as part of a unit's name."""
+        pushed = str(len(action.push)) if self.counter else "_".join(self.words[symbol] for symbol in action.push)
+        return "_".join((["pop"] if action.pop else []) + ([f"push_{pushed}"] if action.push else [])) or "keep"
 
 
-def _words(action: Action, counter: bool) -> str:
-    pushed = [f"push_{len(action.push)}" if counter else f"push_{'_'.join(map(word, action.push))}"]
-    return "_".join((["pop"] if action.pop else []) + (pushed if action.push else [])) or "keep"
+def _free(name: str, taken: Iterable[str]) -> str:
+    """Return the name, or with a number where it is taken."""
+    known, number, free = set(taken), 2, name
+    while free in known:
+        free, number = f"{name}_{number}", number + 1
+    return free
 
 
 def _size(unit: Unit) -> Fraction:
