@@ -118,4 +118,4 @@ class Search:
     @property
     def findings(self) -> tuple[Candidate, ...]:
         """Those that hold, the surest first."""
-        return tuple(sorted((one for one in self.candidates if one.holds), key=lambda one: -one.gain))
+        return tuple(sorted((one for one in self.candidates if one.holds), key=lambda one: -round(one.gain, 9)))
