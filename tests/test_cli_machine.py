@@ -9,6 +9,7 @@ import pytest
 from typed import Typist
 from unrolled.laboratory import open_run
 from unrolled.programs.library import ORDER, built_in
+from unrolled.programs.units import Circuit
 
 ENDS_IN_AB = """machine ends-in-ab
 about Does the word end in ab?
@@ -64,6 +65,61 @@ def test_steps_show_the_stack_and_the_units_that_hold_it(typist):
 def test_steps_show_the_tape_with_its_head(typist):
     shown = typist.good("machine", "step", "unary-to-binary", "11")
     assert "1[1]" in shown and "writes 10" in shown
+
+
+def test_the_limit_means_the_same_for_a_run_and_its_steps(typist, tmp_path):
+    (tmp_path / "once.machine").write_text(
+        "machine once\nkind turing\nalphabet a\nstart s\naccept y\notherwise halt\n s a -> y R\n"
+    )
+    given = ("once.machine", "a" * 300, "--limit", "1")
+    run, step = (typist.json("machine", verb, *given) for verb in ("run", "step"))
+    assert run == {name: step[name] for name in run} and len(step["tokens"]) > 300
+    looping = ("busy-beaver-4", "--limit", "50")
+    assert typist.bad("machine", "run", *looping) == typist.bad("machine", "step", *looping)
+
+
+def test_only_the_first_tokens_are_computed(typist, monkeypatch):
+    stepped = []
+    step = Circuit._step
+    monkeypatch.setattr(Circuit, "_step", lambda self, *given: stepped.append(1) or step(self, *given))
+    shown = typist.good("machine", "step", "unary-to-binary", "1" * 50, "--first", "2")
+    assert "the first 2 tokens" in shown and len(stepped) == 3
+    assert len(typist.json("machine", "step", "parity", "11", "--first", "3")["tokens"]) == 3
+    assert len(typist.json("machine", "step", "parity", "1" * 300)["tokens"]) == 302
+    assert "--first" not in typist.good("machine", "step", "parity", "11", "--first", "4")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_list_and_the_steps_fit_every_width_whole_and_without_blanks_behind(typist, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for words in (
+        ("list",),
+        ("step", "universal", "1,;!:11,1,"),
+        ("step", "dyck-2", "([])"),
+        ("step", "reverse", "ab"),
+    ):
+        lines = typist.good("machine", *words).split("\n")
+        assert all(line == line.rstrip() for line in lines)
+        said = " ".join(" ".join(lines).split())
+        free = ("unrolled machine", "on: units", " steps)", "the first")
+        lines = [line for line in lines if not any(word in line for word in free)]
+        assert max(map(len, lines)) <= width, words
+        if words == ("list",):
+            assert all(" ".join(built_in(name).description.split()) in said for name in ORDER)
+        elif words[1] == "universal":
+            assert "passed.top_is_exclamation_mark" in said and "state.reading" in said
+
+
+def test_a_file_whose_examples_do_not_come_true_is_refused_by_every_verb(typist, tmp_path):
+    (tmp_path / "mine.machine").write_text(ENDS_IN_AB + "example ba -> accept\nexample ab -> reject\n")
+    for words in (
+        ("run", "mine.machine", "a"),
+        ("step", "mine.machine", "a"),
+        ("compile", "mine.machine", "--out", "x"),
+    ):
+        said = typist.bad("machine", *words)
+        assert "2 faults (line 15: the machine rejects the example 'ba'; line 16: the machine accepts" in said
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_machine_of_ones_own(typist, tmp_path):

@@ -5,30 +5,23 @@ torch.
 """
 
 import shlex
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Group
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from unrolled.cli.console import Voice
+from unrolled.cli.machine_display import moments, show_listed, show_work
 from unrolled.cli.options import Count, Folder, Json, Whole
 from unrolled.errors import ConfigError
-from unrolled.text.display import visible, visible_line
+from unrolled.text.display import visible_line
 
 if TYPE_CHECKING:
-    from unrolled.programs.circuit import Circuit
-    from unrolled.programs.program import Configuration, Program
     from unrolled.programs.turing import Machine, Result, TuringMachine
 
 LIMIT = 100_000
 SHOWN_STEPS = 200
-SHOWN_CELLS = 28
-"""Of a long tape or stack only so much around the head or the top is drawn."""
 KINDS = {
     "automaton": "finite automaton",
     "counter": "counter machine",
@@ -55,11 +48,7 @@ def machine_list(*, json: Json = False) -> int:
         voice.result([_about(one) for one in found])
         return 0
     for one in found:
-        about = _about(one)
-        voice.say(Text.assemble((one.name, "bold cyan"), (f"  {about['kind']}", "dim")))
-        voice.say(Padding(Text(visible(one.description)), (0, 0, 0, 2)))
-        if about["example"]:
-            voice.say(Padding(Text(str(about["example"]), "green"), (0, 0, 0, 2)))
+        show_listed(voice, _about(one))
     voice.say()
     first = found[0].name
     voice.commands(
@@ -100,7 +89,7 @@ def machine_step(
     /,
     *,
     limit: Count = LIMIT,
-    first: Count = SHOWN_STEPS,
+    first: Count | None = None,
     json: Json = False,
 ) -> int:
     """Show a machine at work inside a network: at each token its state, its memories, and the units that are on.
@@ -114,7 +103,7 @@ def machine_step(
     limit
         Give up after so many steps.
     first
-        Show at most so many tokens.
+        Show at most so many tokens (default: 200, and with --json all).
     json
         Print one JSON line: {"accepted", "output", "steps", "tokens"}, the last with what was on at each token.
     """
@@ -125,16 +114,15 @@ def machine_step(
     found, voice = machine_named(machine), Voice(as_json=json)
     result = found.run(input, limit)
     program = lower(found)
-    line = program.line(input, 4 * limit)
     circuit = compile_program(program)
-    moments = _moments(program, circuit, line)
+    work = moments(program, circuit, input)
     if json:
-        voice.result({**_outcome(result), "tokens": [moment.to_json() for moment in moments]})
+        voice.result({**_outcome(result), "tokens": [moment.to_json() for moment in islice(work, first)]})
         return 0
-    voice.say(f"{found.name}: {found.description}", style="bold")
-    voice.say(_drawn(program, moments[:first], voice))
-    if first < len(moments):
-        voice.note(f"the first {first} of {len(moments)} tokens; --first shows more")
+    seen = list(islice(work, first or SHOWN_STEPS))
+    show_work(voice, found.name, found.description, program, seen)
+    if next(work, None) is not None:
+        voice.note(f"the first {len(seen)} tokens; --first shows more")
     _told(voice, found, input, result)
     voice.say(f"on: units of the compiled network at that token; {len(circuit.units)} in all", style="dim")
     return 0
@@ -205,86 +193,6 @@ def machine_compile(
         ]
     )
     return 0
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """A program and its circuit after one token; `expected` is what must come next, if only one thing can."""
-
-    token: str
-    at: "Configuration"
-    expected: str
-    on: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Return the moment under plain names."""
-        return {
-            "token": self.token,
-            "state": self.at.state,
-            "memories": list(self.at.contents),
-            "next": self.expected or None,
-            "on": list(self.on),
-        }
-
-
-def _moments(program: "Program", circuit: "Circuit", line: str) -> "list[_Moment]":
-    moments, tokens = [], line[:-1]
-    for token, at, values in zip(tokens, program.read(tokens), circuit.run(tokens), strict=True):
-        likely = [name for name, weight in program.expects(at).items() if weight > 0]
-        on = tuple(name for name, value in values.items() if value == 1 and _is_told(name))
-        moments.append(_Moment(token, at, likely[0] if len(likely) == 1 else "", on))
-    return moments
-
-
-def _is_told(unit: str) -> bool:
-    """Rules and expectations are how a state comes about; what holds, and what was done, is more telling."""
-    group, _, what = unit.partition(".")
-    inner = what in ("keep", "value", "nonempty") or what.startswith(("after_", "at_least_", "wide"))
-    return group not in ("rule", "expects", "reset") and not inner
-
-
-def _drawn(program: "Program", moments: "list[_Moment]", voice: Voice) -> Table:
-    taped = [memory.name for memory in program.memories] == ["left", "right"]
-    table = Table(box=None, pad_edge=False, width=voice.width)
-    table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("reads", no_wrap=True)
-    table.add_column("state", overflow="fold", style="cyan")
-    if program.memories:
-        table.add_column("tape" if taped else ", ".join(m.name for m in program.memories), overflow="fold")
-    table.add_column("on", overflow="fold", style="dim", ratio=1)
-    for number, moment in enumerate(moments, 1):
-        cells: list[Text | str | Group] = [f"{number}", Text(visible_line(moment.token)), moment.at.state]
-        if taped:
-            cells.append(_tape(*moment.at.contents, live=voice.live))
-        elif program.memories:
-            held = zip(program.memories, moment.at.contents, strict=True)
-            cells.append(Group(*(_stack(memory.counter, content) for memory, content in held)))
-        cells.append(Text(visible_line("  ".join(moment.on))))
-        table.add_row(*cells)
-    return table
-
-
-def _tape(left: str, right: str, *, live: bool) -> Text:
-    """Draw a tape, its head highlighted, or in brackets where that cannot be; `right` has the head's cell on top."""
-    ahead = right[::-1]
-    before, behind = left[-SHOWN_CELLS // 2 :], ahead[1 : 1 + SHOWN_CELLS // 2]
-    head = visible_line(ahead[:1] or "_")
-    return Text.assemble(
-        ("…" if before != left else "") + visible_line(before),
-        (head, "reverse") if live else f"[{head}]",
-        visible_line(behind) + ("…" if len(behind) < len(ahead) - 1 else ""),
-    )
-
-
-def _stack(counter: bool, held: str) -> Text:
-    if counter:
-        return Text(str(len(held)))
-    if not held:
-        return Text("empty", "dim")
-    shown = held[-SHOWN_CELLS:]
-    return Text.assemble(
-        ("…" if shown != held else "") + visible_line(shown[:-1]), (visible_line(shown[-1]), "reverse")
-    )
 
 
 def _told(voice: Voice, machine: "Machine | TuringMachine", text: str, result: "Result") -> None:

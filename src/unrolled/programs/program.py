@@ -3,9 +3,10 @@
 Knows nothing about the machines that programs are made from, about circuits or about networks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from unrolled.errors import MachineError
 from unrolled.programs.turing import STEPS, Action, Memory, acted, fits
@@ -131,24 +132,33 @@ class Program:
             found.append(now)
         return found
 
+    def written(self, text: str) -> Iterator[str]:
+        """Yield the line for an input token by token, without an end if the machine has none.
+
+        Raises MachineError for a symbol that is no token.
+        """
+        now = self.start()
+        for token in (*text, self.end):
+            now = self.step(now, token)
+            yield token
+        while True:
+            expected = self.expects(now)
+            token = max(sorted(expected), key=lambda name: expected[name])
+            yield token
+            if token == RESET:
+                return
+            now = self.step(now, token)
+
     def line(self, text: str, limit: int = STEPS) -> str:
         """Return the whole line for an input: the input, the ticks, the answer and the newline.
 
         Raises MachineError for a symbol that is no token, and when it is still computing `limit` tokens later.
         """
-        written = [*text, self.end]
-        now = self.start()
-        for token in written:
-            now = self.step(now, token)
-        for _ in range(limit):
-            expected = self.expects(now)
-            token = max(sorted(expected), key=lambda name: expected[name])
-            written.append(token)
-            if token == RESET:
-                return "".join(written)
-            now = self.step(now, token)
+        written = "".join(islice(self.written(text), len(text) + 1 + limit))
+        if written.endswith(RESET):
+            return written
         raise MachineError(
             expected=f"the end of a line after at most {limit} tokens behind the input",
-            received=f"the program {self.name}, which is still computing at token {now.step}",
+            received=f"the program {self.name}, which is still computing at token {len(written)}",
             remedy="allow more steps, or give a shorter input",
         )
