@@ -9,6 +9,7 @@ import pytest
 from typed import Typist
 from unrolled import cli
 from unrolled.cli import task, task_display
+from unrolled.programs.judging import LengthScore
 from unrolled.programs.table_cells import Cell
 from unrolled.programs.tasks import TASKS
 
@@ -117,6 +118,32 @@ def test_a_narrow_heat_map_comes_in_parts():
     assert max(map(len, lines[:-1])) <= 60
     assert all(sum(name in line.split() for line in lines) == 1 for name in families)
     assert sum("100*" in line for line in lines) >= 2 and any("█" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        (0.0, "0.0"),
+        (0.6016, "60.1"),
+        (0.60199, "60.1"),
+        (0.29, "29.0"),
+        (0.57, "57.0"),
+        (0.89996, "89.9"),
+        (1.0, "100.0"),
+    ],
+)
+def test_a_share_is_rounded_down_in_the_bar_as_in_the_sentence(part, shown):
+    assert task_display.share(part) == shown
+    score = LengthScore(length=3, sequences=64, accuracy=part, exact=0.0, nats=1.0, chance=part)
+    band = task_display._band([score], "trained", 1, 40, 80).plain
+    assert f" {shown} %  know-nothing {shown} %" in band
+
+
+def test_the_bar_and_the_sentence_say_the_same_number(typist):
+    out = typist.good("task", "train", "parity", *TINY)
+    (bar,) = re.findall(r"trained .* ([0-9.]+) %  know-nothing", out)
+    (sentence,) = re.findall(r"([0-9.]+)%\)? right on the lengths of training|training \(([0-9.]+)%\)", out)
+    assert bar == "".join(sentence)
 
 
 def test_what_is_wrong_is_said_in_one_line(typist, tmp_path):

@@ -3,6 +3,7 @@
 Knows nothing about how models learn: it listens to events.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,7 +16,7 @@ from rich.text import Text
 from unrolled.cli.charts import VALID_STYLE, bar, curve, duration
 from unrolled.cli.console import Voice
 from unrolled.programs.heat import colour, grid, percent
-from unrolled.programs.judging import LengthScore, Mean, bands, mean_of
+from unrolled.programs.judging import LengthScore, bands, mean_of
 from unrolled.programs.learning import Event, Judged, Lesson, Looked, Outcome
 from unrolled.programs.table import TrialBegan, TrialEnded
 from unrolled.programs.table_cells import Cell
@@ -62,7 +63,8 @@ class Progress:
             if not due:
                 return ""
             self._told = event.seconds
-            return f"step {event.step}/{lesson.training.steps}  right {event.accuracy:.1%}, wholly {event.exact:.1%}"
+            right = f"right {share(event.accuracy)}%, wholly {share(event.exact)}%"
+            return f"step {event.step}/{lesson.training.steps}  {right}"
         if isinstance(event, Skipped):
             return f"step {event.step} skipped: {event.what}"
         if isinstance(event, Stopped):
@@ -71,12 +73,12 @@ class Progress:
 
     def _picture(self, event: Event) -> Group:
         lesson, width = self.lesson, max(20, self.voice.console.width - 2)
-        share = lesson.step / max(1, lesson.last)
+        done = lesson.step / max(1, lesson.last)
         told = f" step {lesson.step:,}/{lesson.last:,}  "
         if isinstance(event, Judged):
-            share, told = event.done / event.total, f" testing length {event.score.length}  "
-        right = f"right {lesson.looks[-1].accuracy:.1%}" if lesson.looks else "right …"
-        head = bar(share, max(4, min(40, width - len(told) - len(right)))) + Text(told) + Text(right, VALID_STYLE)
+            done, told = event.done / event.total, f" testing length {event.score.length}  "
+        right = f"right {share(lesson.looks[-1].accuracy)}%" if lesson.looks else "right …"
+        head = bar(done, max(4, min(40, width - len(told) - len(right)))) + Text(told) + Text(right, VALID_STYLE)
         head.no_wrap, head.overflow = True, "ellipsis"
         points = [(look.step, 100 * look.accuracy) for look in lesson.looks]
         drawn = curve([(points, VALID_STYLE)], width - 4, CHART_ROWS, max(1, lesson.last))
@@ -105,7 +107,7 @@ def results(voice: Voice, lesson: Lesson, found: Outcome) -> None:
 def _band(scores: Sequence[LengthScore], mark: str, low: int, high: int, width: int) -> Text:
     mean = mean_of(scores)
     label = f"{low}-{high}".rjust(8) + f" {mark:8}"
-    numbers = f" {100 * mean.accuracy:5.1f} %  know-nothing {100 * mean.chance:.1f} %"
+    numbers = f" {share(mean.accuracy):>5} %  know-nothing {share(mean.chance)} %"
     room = max(8, min(40, width - len(label) - len(numbers)))
     full, chance = round(mean.accuracy * room), min(room - 1, round(mean.chance * room))
     drawn = ["━" if place < full else " " for place in range(room)]
@@ -119,18 +121,20 @@ def verdict(lesson: Lesson, found: Outcome) -> str:
     """Say in a sentence what was learned."""
     task, trained, longer = lesson.task, found.trained, found.longer
     there = f"lengths {task.trained + 1} to {task.longest}"
-    reached = f"{_share(longer)} right on {there}, where knowing nothing gives {longer.chance:.1%}"
+    reached = f"{share(longer.accuracy)}% right on {there}, where knowing nothing gives {share(longer.chance)}%"
     if longer.solved:
         return f"Solved: {reached}; training saw lengths up to {task.trained} only."
     if trained.solved:
-        return f"Learned for the lengths of training ({_share(trained)}), but not beyond: {reached}."
+        return f"Learned for the lengths of training ({share(trained.accuracy)}%), but not beyond: {reached}."
     if trained.accuracy - trained.chance > (1 - trained.chance) / 10:
-        return f"Learned in part: {_share(trained)} right on the lengths of training; {reached}."
-    return f"Not learned: {_share(trained)} right on the lengths of training, knowing nothing {trained.chance:.1%}."
+        return f"Learned in part: {share(trained.accuracy)}% right on the lengths of training; {reached}."
+    right, chance = share(trained.accuracy), share(trained.chance)
+    return f"Not learned: {right}% right on the lengths of training, knowing nothing {chance}%."
 
 
-def _share(mean: Mean) -> str:
-    return f"{int(1000 * mean.accuracy) / 10:.1f}%"
+def share(part: float) -> str:
+    """Write a share as percent, rounded down, so that nothing looks like all, or like solved, that is not."""
+    return f"{math.floor(1000 * part + 1e-6) / 10:.1f}"
 
 
 class TableProgress:
