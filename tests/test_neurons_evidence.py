@@ -207,7 +207,8 @@ def test_sentences_say_what_was_found():
 def test_sentences_say_what_proves_it():
     ablation = Ablation(
         where='the next character ends it: "\x1b', places=80, matters=1.904, matters_interval=(1.5, 2.1),
-        elsewhere=0.0104, elsewhere_interval=(0.0, 0.02), random_units=8, random_matters=-0.0001, proved=True,
+        elsewhere=0.0104, elsewhere_interval=(0.0, 0.02), random_units=8, random_matters=-0.0001,
+        random_matters_interval=(-0.001, 0.001), random_elsewhere=0.001, proved=True, used=False,
     )  # fmt: skip
     clamp = Clamp(
         mark="\n", samples=200, length=200, on_value=0.97, off_value=-0.8, untouched=15.0, on=40.25, off=1.0,

@@ -47,16 +47,12 @@ def _private(text: str):
     return np.zeros(len(text))
 
 
-def no_docstring(text: str):
-    return np.zeros(len(text))
+def in_a_list(text):
+    return [character == "e" for character in text]
 
 
 def other_name(line: str):
     """Takes something else."""
-
-
-def no_type(text):
-    """Says no type."""
 
 
 def two(text: str, more: int = 1):
@@ -75,8 +71,10 @@ def test_functions_of_a_text_become_features(tmp_path):
     assert [(f.name, f.description, f.kind, f.causal) for f in found] == [
         ("letter-E", "the letter e", "yes-no", False),
         ("since-start", "characters read", "number", False),
+        ("in-a-list", "in a list", "yes-no", False),
     ]
-    letter, since = found
+    letter, since, listed = found
+    assert listed.labels("He e").tolist() == [False, True, False, True]
     assert letter.labels("He e").tolist() == [False, True, False, True]
     assert since.labels("abc").dtype == np.float32
     assert since.labels("abc").tolist() == [1, 2, 3]
@@ -114,11 +112,12 @@ BAD = {
     "raises": ("def g():\n    raise ValueError('a\\nb')\ng()\n", "line 2 raises ValueError: a\\nb"),
     "exits": ("import sys\nsys.exit(3)\n", "line 2 raises SystemExit: 3"),
     "nothing": ("x = 1\n", "which has none"),
-    "nothing close": ("def f(text):\n    '''F.'''\n", "(text: str)"),
+    "nothing close": ("def f(line):\n    '''F.'''\n", "`def my_feature(text):`"),
     "taken": (returning("1").replace("mine", "inside_double_quotes"), "the name of a built-in feature"),
     "longer": (returning("np.zeros(len(text) + 1)"), "shape (53,) for 52 characters"),
     "deeper": (returning("np.zeros((len(text), 1))"), "shape (52, 1)"),
-    "a list": (returning("[0.0] * len(text)"), "an object of type list"),
+    "a list of lists": (returning("[[0.0], 1] * (len(text) // 2)"), "a list of unlike things"),
+    "a short list": (returning("[0.0]"), "shape (1,) for 52 characters"),
     "nothing returned": (returning("None"), "an object of type NoneType"),
     "words": (returning("np.array(list(text))"), "labels of type <U1"),
     "objects": (returning("np.array([None] * len(text))"), "labels of type object"),

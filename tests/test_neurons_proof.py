@@ -13,7 +13,7 @@ import families
 from tolerances import ABLATION64, CLAMP_RATE
 from unrolled.errors import ConfigError, TextError
 from unrolled.models import SequenceModel, untouched
-from unrolled.neurons import ablation, proving
+from unrolled.neurons import ablation, proof, proving
 from unrolled.neurons.ablation import ToAblate, ablations
 from unrolled.neurons.clamping import ToClamp, clampings
 from unrolled.neurons.clamps import Clamps
@@ -22,6 +22,7 @@ from unrolled.neurons.findings import Candidate
 from unrolled.neurons.places import Decided
 from unrolled.neurons.proof import prove
 from unrolled.neurons.proving import Proving
+from unrolled.neurons.sentences import ablation_sentence
 from unrolled.neurons.streaming import record_units
 from unrolled.sampling import SamplingOptions, gathered, streams_on
 from unrolled.training import evaluation
@@ -173,6 +174,32 @@ def test_other_candidates_of_the_feature_are_no_random_units():
     assert {one.ablation.random_units for one in found} == {3}
     (alone,) = prove(QuoteMachine(), IDS, TEXT, [candidate("layer0.noise[1]")], {"inside": INSIDE}, QUICK)
     assert alone.ablation.random_units == 1 and not alone.ablation.proved
+
+
+def test_units_that_follow_the_feature_are_no_random_ones_though_nobody_found_them(monkeypatch):
+    asked = []
+
+    def keep(model, ids, tasks, how):
+        asked.extend(tasks)
+        return ablations(model, ids, tasks, how)
+
+    monkeypatch.setattr(proof, "ablations", keep)
+    prove(QuoteMachine(), IDS, TEXT, [candidate(f"layer1.cell[{CARRIER}]")], {"inside": INSIDE}, QUICK)
+    (task,) = asked
+    assert len(task.controls) == 8
+    assert COPY not in {index for _, index, _ in task.controls}
+    everybody = replace(QUICK, controls=UNITS)
+    prove(QuoteMachine(), IDS, TEXT, [candidate(f"layer1.cell[{CARRIER}]")], {"inside": INSIDE}, everybody)
+    assert [index for _, index, _ in asked[1].controls][-1] == COPY
+
+
+def test_what_matters_elsewhere_is_used_though_not_for_this():
+    letter = np.array([character == "a" for character in TEXT])
+    asked = replace(candidate(f"layer1.cell[{CARRIER}]"), feature="letter")
+    (found,) = prove(QuoteMachine(), IDS, TEXT, [asked], {"letter": letter}, QUICK)
+    assert not found.ablation.proved
+    assert found.ablation.used and found.ablation.elsewhere > found.ablation.random_elsewhere == 0.0
+    assert "So the network uses it, but not above all for this." in ablation_sentence(found.ablation)
 
 
 def test_candidates_come_back_in_order_and_else_unchanged(proved):

@@ -145,7 +145,7 @@ def test_planted_units_are_found(corpus, text, noise, seed):
     assert not random
 
 
-NULL_FAMILIES = ("lstm", "gru", "rnn", "mingru", "transformer")
+NULL_FAMILIES = ("lstm", "gru", "rnn", "mingru", "transformer", "tcn", "wavenet")
 
 
 def fresh(name: str, vocab: int, seed: int):

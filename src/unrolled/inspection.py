@@ -60,11 +60,14 @@ class Unseen:
         return {name: np.repeat(labels_T, times_T) for name, labels_T in labels.items()}
 
 
-def unseen(run: Run, corpus: Corpus, *, characters: int = CHARACTERS) -> Unseen:
+def unseen(
+    run: Run, corpus: Corpus, *, characters: int = CHARACTERS, fewest: int = searching.FEWEST_CHARACTERS
+) -> Unseen:
     """Return at most `characters` of a text that the run was not trained on.
 
-    Of the run's own text these are the validation and test parts, of any other text all of it. Raises ConfigError for
-    a text read with another vocabulary, TextError where nothing is left.
+    Of the run's own text these are the validation and test parts, of any other text all of it: whether that is a piece
+    of the run's own, nobody can tell. Raises ConfigError for a text read with another vocabulary, or the run's own cut
+    into other parts, TextError where fewer than `fewest` are left.
     """
     if corpus.vocabulary != run.vocabulary:
         raise ConfigError(
@@ -73,6 +76,12 @@ def unseen(run: Run, corpus: Corpus, *, characters: int = CHARACTERS) -> Unseen:
             remedy="read it with read_corpus(..., vocabulary=run.vocabulary)",
         )
     own = run.config.is_text(corpus)
+    if not own and corpus.fingerprint == run.config.fingerprint:
+        raise ConfigError(
+            expected="the run's own text in the parts that it was trained on",
+            received=f"parts of {', '.join(f'{len(ids):,}' for ids in corpus.parts.values())} characters",
+            remedy="read it with read_corpus(..., options=run.config.options, vocabulary=run.vocabulary)",
+        )
     if own:
         ids = np.concatenate([corpus.part("valid"), corpus.part("test")])
         parts = [name for name in ("validation", "test") if len(corpus.part({"validation": "valid"}.get(name, name)))]
@@ -80,9 +89,9 @@ def unseen(run: Run, corpus: Corpus, *, characters: int = CHARACTERS) -> Unseen:
     else:
         ids, where = corpus.part("all"), "another text"
     ids = np.asarray(ids[:characters])
-    if len(ids) < searching.FEWEST_CHARACTERS:
+    if len(ids) < fewest:
         raise TextError(
-            expected=f"at least {searching.FEWEST_CHARACTERS:,} characters that the model was not trained on",
+            expected=f"at least {fewest:,} characters that the model was not trained on",
             received=f"{len(ids):,}",
             remedy="name a longer text after the run, or train with a larger validation and test part (--split)",
         )

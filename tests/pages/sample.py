@@ -36,7 +36,7 @@ def card(unit: str, feature: str = "inside-double-quotes", say: str = "", **chan
         "ablation": {
             "where": f"the closing quote{say}", "places": 312, "matters": 1.9, "matters_interval": [1.7, 2.1],
             "elsewhere": 0.01, "elsewhere_interval": [0.0, 0.02], "random_units": 16, "random_matters": 0.05,
-            "proved": True,
+            "random_matters_interval": [0.01, 0.08], "random_elsewhere": 0.02, "proved": True, "used": False,
         },
         "clamp": {
             "mark": '"', "samples": 200, "length": 400, "on_value": 0.9, "off_value": -0.9, "untouched": 3.1,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unrolled.neurons.findings import Candidate, Search
 
 PAGE = "page.html"
+USUAL_CHARACTERS = 400_000
 CARDS = 8
 """So many findings are told in sentences; the others follow in one line each."""
 
@@ -39,7 +40,7 @@ class SearchArguments:
 
     features: Annotated[Path | None, Parameter(metavar="FILE.py")] = None
     "A Python file with features of your own: plain functions `text -> one label per character`."
-    characters: Count = 400_000
+    characters: Count = USUAL_CHARACTERS
     "Read at most so much of the text."
     proof: Annotated[bool, Parameter(negative="--no-proof", show_default=False)] = True
     "Whether to ablate and clamp what was found (--no-proof: only search)."
@@ -81,6 +82,8 @@ def neurons(
         raise ConfigError(
             expected="--characters of at least 1 and --seed of at least 0", received="less", remedy="change it"
         )
+    if page is not None and show is not None:
+        raise ConfigError(expected="--show or --page", received="both", remedy="leave one of them out")
     if page is not None and (problem := _unwritable(page)):
         raise ConfigError(expected="a file to write the page to", received=problem, remedy="choose another --page")
     from unrolled.cli.interrupts import listening as hearing
@@ -97,9 +100,11 @@ def neurons(
         parse_unit(show, opened.model.units)
     options = opened.config.options if encoding is None else replace(opened.config.options, encoding=encoding)
     corpus = read(voice, texts or opened.config.find_sources(), options, opened.vocabulary)
-    text = unseen(opened, corpus, characters=how.characters)
     if show is not None:
-        return _show(voice, opened, text, show)
+        return _show(voice, opened, unseen(opened, corpus, characters=how.characters, fewest=2), show)
+    text = unseen(opened, corpus, characters=how.characters)
+    if len(text.ids) < how.characters != USUAL_CHARACTERS:
+        voice.note(f"there are only {len(text.ids):,} characters that the run was not trained on: all are read")
     born = None
     with hearing() as interrupts, _telling(voice, interrupts) as listening:
         found = inspect(opened, text, features=features, proof=how.proof, seed=how.seed, listening=listening)

@@ -154,9 +154,13 @@ def _answer(one: ToAblate, losses: _Losses, seed: int) -> Ablation:
     matters, matters_R = _mean(mine, matters_BT, drawn_RK)
     elsewhere, elsewhere_R = _mean(mine, elsewhere_BT, drawn_RK)
     random = [_mean(other, matters_BT, drawn_RK) for other in others]
+    random_elsewhere = [_mean(other, elsewhere_BT, drawn_RK) for other in others]
     # What must be passed in every draw: nothing, the rest of the text, and every random unit.
     bar_R = np.maximum.reduce([np.zeros_like(matters_R), elsewhere_R, *(values_R for _, values_R in random)])
     highest = max([0.0, elsewhere, *(value for value, _ in random)])
+    worst, worst_R = max(random, key=lambda one: one[0], default=(0.0, np.zeros_like(matters_R)))
+    beside_R = np.maximum.reduce([np.zeros_like(elsewhere_R), *(values_R for _, values_R in random_elsewhere)])
+    beside = max([0.0, *(value for value, _ in random_elsewhere)])
     return Ablation(
         where=one.decided.where,
         places=int(matters_BT.sum()),
@@ -165,8 +169,11 @@ def _answer(one: ToAblate, losses: _Losses, seed: int) -> Ablation:
         elsewhere=elsewhere,
         elsewhere_interval=middle(elsewhere_R),
         random_units=len(others),
-        random_matters=max((value for value, _ in random), default=0.0),
+        random_matters=worst,
+        random_matters_interval=middle(worst_R),
+        random_elsewhere=beside,
         proved=matters > highest and middle(matters_R - bar_R)[0] > 0,
+        used=elsewhere > beside and middle(elsewhere_R - beside_R)[0] > 0,
     )
 
 

@@ -19,16 +19,16 @@ from unrolled.neurons.features import FEATURES, Feature, Kind, description_of, n
 from unrolled.neurons.features_arrays import number
 
 _PROBE = 'One line, "quoted".\n\n    two = (2, [3])  # and more\n'
-_SIGNATURE = "`def my_feature(text: str):` with a docstring"
+_SIGNATURE = "`def my_feature(text):`"
 
 
 def load_features(path: Path | str) -> list[Feature]:
     """Return the features of a Python file, in the order they are written.
 
-    Every public function defined in it whose signature is `(text: str)` and that has a docstring is one: its name with
-    hyphens, the docstring's first line as description, the kind by the type of what it returns for a short text (bool:
-    `yes-no`, integer or floating: `number`). It must return a numpy array with one label per character. What it
-    returns is checked whenever it is called.
+    Every public function defined in it whose one parameter is called `text` is one: its name with hyphens, the
+    docstring's first line as description (without one the name in words), the kind by the type of what it returns for a
+    short text (bool: `yes-no`, integer or floating: `number`). It must return an array or a list with one label per
+    character. What it returns is checked whenever it is called.
 
     Raises:
         ConfigError: the file is missing, is no Python, fails while it runs, or holds no such function; a name is taken
@@ -44,13 +44,12 @@ def load_features(path: Path | str) -> list[Feature]:
         and not name.startswith("_")
         and function.__module__ == module.__name__
         and _takes_a_text(function)
-        and (function.__doc__ or "").strip()
     ]
     if not found:
         raise ConfigError(
             expected=f"a Python file with at least one function {_SIGNATURE}",
             received=f"{path}, which has none",
-            remedy="write the signature and the docstring exactly so",
+            remedy="call its one parameter text; names that begin with _ are left alone",
         )
     return [_feature(function, path) for function in dict.fromkeys(found)]
 
@@ -103,7 +102,6 @@ def _takes_a_text(function: FunctionType) -> bool:
     return (
         len(parameters) == 1
         and parameters[0].name == "text"
-        and parameters[0].annotation in (str, "str")
         and parameters[0].default is inspect.Parameter.empty
         and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     )
@@ -118,7 +116,9 @@ def _feature(function: FunctionType, path: Path) -> Feature:
             remedy="give the function another name",
         )
     kind: Kind = "yes-no" if _call(function, path, _PROBE).dtype == bool else "number"
-    return Feature(name, description_of(function), kind, _checked(function, path, kind), causal=False)
+    return Feature(
+        name, description_of(function) or name.replace("-", " "), kind, _checked(function, path, kind), causal=False
+    )
 
 
 def _checked(function: FunctionType, path: Path, kind: Kind) -> Callable[[str], np.ndarray]:
@@ -136,6 +136,11 @@ def _call(function: FunctionType, path: Path, text: str) -> np.ndarray:
         labels_T = function(text)
     except (Exception, SystemExit) as error:
         raise _refused(function, path, _account(error, path)) from None
+    if isinstance(labels_T, list | tuple):
+        try:
+            labels_T = np.asarray(labels_T)
+        except ValueError:
+            raise _refused(function, path, f"a {type(labels_T).__name__} of unlike things") from None
     if not isinstance(labels_T, np.ndarray):
         raise _refused(function, path, f"an object of type {type(labels_T).__name__}")
     if labels_T.shape != (len(text),):
@@ -147,7 +152,7 @@ def _call(function: FunctionType, path: Path, text: str) -> np.ndarray:
 
 def _refused(function: FunctionType, path: Path, received: str) -> ConfigError:
     return ConfigError(
-        expected=f"{function.__name__} in {path} to return a numpy array of bool or float, one label per character",
+        expected=f"{function.__name__} in {path} to return an array or list of bool or float, one label per character",
         received=received,
         remedy="correct the function",
     )

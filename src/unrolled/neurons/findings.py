@@ -21,9 +21,10 @@ class Ablation:
     """What holding a unit at its mean costs, in nats per character.
 
     `matters` is the mean change of the loss at the `places` where the feature is decided (`where` says which they
-    are), `elsewhere` at all others; `random_matters` is what the same does for each of `random_units` of the same
-    group and of similar variance, the largest of them. `proved`: the loss rises where it matters, more than for every
-    random unit and more than elsewhere, and the interval says so, too.
+    are), `elsewhere` at all others; `random_matters` and `random_elsewhere` are the largest that the same costs for one
+    of `random_units` of the same group that do not follow the feature, as like in variance as there are. `proved`: the
+    loss rises where it matters, more than for every random unit and more than elsewhere, and the interval says so,
+    too. `used`: it rises elsewhere more than for every random unit, and the interval says so, too.
     """
 
     where: str
@@ -34,7 +35,10 @@ class Ablation:
     elsewhere_interval: Interval
     random_units: int
     random_matters: float
+    random_matters_interval: Interval
+    random_elsewhere: float
     proved: bool
+    used: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,9 @@ class Candidate:
 
     `character_score` is what the current character alone reaches, `beyond_character` the unit's score among places
     with the same character, `untrained_score` the best that untrained copies of the model reach, `probe_score` that
-    of a linear probe over the whole `probe_layer`. `p` is the family-wise error. `gain` is the share of what the
-    character and the untrained copies leave open that the unit closes. `against` says why it is not reported; empty
-    where it is.
+    of the best linear probe over the whole `probe_layer`, one fitted by least squares or the unit alone. `p` is the
+    family-wise error. `gain` is the share of what the character and the untrained copies leave open that the unit
+    closes. `against` says why it is not reported; empty where it is.
     """
 
     unit: str

@@ -24,7 +24,11 @@ from unrolled.sampling import UNKNOWN_ID
 SHORTEST = 1000
 """With fewer characters nothing can be proved."""
 SIMILAR = 2.0
-"""A random unit is compared with one of at most so many times its variance, and at least the same part of it."""
+"""A random unit is compared with one of at most so many times its variance, and at least the same part of it, as long
+as there are such units; then come the nearest."""
+FOLLOWS = 0.5
+"""A unit whose means where a feature is on and off lie at least this part as far apart as those of the unit in
+question, each in its own standard deviations, follows the feature, too: it is no random one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +44,19 @@ class _Asked:
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Mean and variance of every unit of the groups in question, and each candidate's means where it is on and off."""
+    """Mean and variance of every unit of the groups in question, and their means where a feature is on and off, (2, N).
+
+    The latter by (group, feature); not-a-number where a feature is never on or never off.
+    """
 
     mean: Mapping[str, np.ndarray]
     variance: Mapping[str, np.ndarray]
-    on: Sequence[float]
-    off: Sequence[float]
+    ends: Mapping[tuple[str, str], np.ndarray]
+
+    def apart(self, group: str, feature: str) -> np.ndarray:
+        """Return how far apart the means of each unit are where a feature is on and off, in standard deviations."""
+        on_N, off_N = self.ends[group, feature]
+        return np.abs(on_N - off_N) / np.sqrt(np.maximum(self.variance[group], np.finfo(np.float64).tiny))
 
 
 def prove(
@@ -128,7 +139,7 @@ def _measured(
     groups = sorted({one.group for one in asked})
     sums = {group: np.zeros((2, model.units[group])) for group in groups}
     ends = {feature: _ends(labels[feature]) for feature in {one.feature for one in asked}}
-    totals_AE = np.zeros((len(asked), 2))
+    totals = {(one.group, one.feature): np.zeros((2, model.units[one.group])) for one in asked}
     stream = stream_units(model, ids, groups.__contains__, precision=how.precision, should_stop=how.should_stop)
     for block in stream:
         there_BT = block.places_BT >= 0
@@ -136,15 +147,16 @@ def _measured(
         for group in groups:
             value_PN = block.values[group][chosen.to(block.values[group].device)].double()
             sums[group] += torch.stack([value_PN.sum(0), value_PN.square().sum(0)]).cpu().numpy()
-            for number, one in enumerate(asked):
-                if one.group == group:
-                    masks_EP = ends[one.feature][:, block.places_BT[there_BT]]
-                    totals_AE[number] += masks_EP @ value_PN[:, one.index].cpu().numpy()
+            for of, feature in totals:
+                if of == group:
+                    masks_EP = torch.from_numpy(ends[feature][:, block.places_BT[there_BT]]).to(value_PN)
+                    totals[of, feature] += (masks_EP @ value_PN).cpu().numpy()
     mean = {group: sums[group][0] / len(ids) for group in groups}
     variance = {group: np.maximum(sums[group][1] / len(ids) - mean[group] ** 2, 0.0) for group in groups}
-    counts_AE = np.stack([ends[one.feature].sum(axis=1) for one in asked])
-    on_A, off_A = np.where(counts_AE > 0, totals_AE / np.maximum(counts_AE, 1), np.nan).T.tolist()
-    return _Moments(mean, variance, on_A, off_A)
+    for (_, feature), totals_EN in totals.items():
+        counts_E1 = ends[feature].sum(axis=1)[:, None]
+        totals_EN[:] = np.where(counts_E1 > 0, totals_EN / np.maximum(counts_E1, 1), np.nan)
+    return _Moments(mean, variance, totals)
 
 
 def _ends(labels_T: np.ndarray) -> np.ndarray:
@@ -162,6 +174,7 @@ def _ends(labels_T: np.ndarray) -> np.ndarray:
 
 def _to_ablate(one: _Asked, asked: Sequence[_Asked], moments: _Moments, how: Proving) -> ToAblate:
     mean_N, variance_N = moments.mean[one.group], moments.variance[one.group]
+    apart_N = np.nan_to_num(moments.apart(one.group, one.feature))
     # Other units that were found for this feature are no random ones.
     related = {other.index for other in asked if (other.group, other.feature) == (one.group, one.feature)}
     # One order for all units of a group: many are compared with the same ones, which then run once.
@@ -169,8 +182,10 @@ def _to_ablate(one: _Asked, asked: Sequence[_Asked], moments: _Moments, how: Pro
     order = order[~np.isin(order, list(related))]
     tiny = np.finfo(np.float64).tiny
     apart = np.abs(np.log(np.maximum(variance_N[order], tiny)) - np.log(max(variance_N[one.index], tiny)))
-    # Those similar enough in the order of chance, then the others by how similar they are.
-    ranked = order[np.argsort(np.where(apart <= np.log(SIMILAR), 0.0, apart), kind="stable")][: how.controls]
+    # Those similar enough in the order of chance, then the others by how similar they are; last of all those that
+    # follow the feature themselves.
+    follows = apart_N[order] >= FOLLOWS * apart_N[one.index]
+    ranked = order[np.lexsort((np.where(apart <= np.log(SIMILAR), 0.0, apart), follows))][: how.controls]
     return ToAblate(
         unit=(one.group, one.index, float(mean_N[one.index])),
         controls=tuple((one.group, int(index), float(mean_N[index])) for index in ranked),
@@ -180,8 +195,8 @@ def _to_ablate(one: _Asked, asked: Sequence[_Asked], moments: _Moments, how: Pro
 
 def _apart(asked: Sequence[_Asked], moments: _Moments) -> list[tuple[_Asked, tuple[float, float]]]:
     """Return those that have both a mean where they are on and one where they are off."""
-    ends = zip(asked, moments.on, moments.off, strict=True)
-    return [(one, (on, off)) for one, on, off in ends if not np.isnan(on + off)]
+    ends = [(one, moments.ends[one.group, one.feature][:, one.index].tolist()) for one in asked]
+    return [(one, (on, off)) for one, (on, off) in ends if not np.isnan(on + off)]
 
 
 def _to_clamp(one: _Asked, ids: np.ndarray, text: str, on: float, off: float) -> ToClamp:

@@ -34,6 +34,9 @@ from unrolled.neurons.streaming import store, stream_units
 
 ALPHA = 0.05
 MARGIN = 0.2
+"""The share of what is left open that a unit must close,"""
+LEAST = 0.02
+"""and at least so much strength: near 1 the shares of what is left are noise."""
 PER_FEATURE = 3
 """So many units of each feature are judged."""
 COPIES = 5
@@ -200,10 +203,12 @@ def _judge(pair: _Pair, values_T: np.ndarray, label: Label, parts: _Parts, probe
     untrained = (1 + reached) / 2 if kind == "yes-no" else reached
     known = max(strength(pair.character, kind), reached, 0.0)
     gain = (strength(score, kind) - known) / (1 - known) if known < NEARLY_ONE else 0.0
+    # A single unit is a linear readout of its layer, too: the fitted one, by least squares, may be worse.
+    probe = max(probe, (score, layer_of(pair.unit)), key=lambda one: one[0])
     against = []
     if pair.p > ALPHA:
         against.append(f"not beyond chance (p {pair.p:.2f})")
-    if gain < MARGIN or strength(low, kind) <= known:
+    if gain < MARGIN or strength(score, kind) - known < LEAST or strength(low, kind) <= known:
         by_character = strength(pair.character, kind) >= reached
         who = "the current character alone reaches" if by_character else "untrained copies reach"
         against.append(f"{who} {pair.character if by_character else untrained:.3f}")

@@ -52,7 +52,11 @@ def ablation_sentence(ablation: Ablation) -> str:
         beside = _nats(ablation.random_matters)
         told += f"; of {ablation.random_units} random units of its group the worst costs {beside} there"
     told += "."
-    return told if ablation.proved else f"{told} That does not prove that the network uses it."
+    if ablation.proved:
+        return told
+    if ablation.used:
+        return f"{told} So the network uses it, but not above all for this."
+    return f"{told} That does not prove that the network uses it."
 
 
 def clamp_sentence(clamp: Clamp) -> str:
