@@ -94,8 +94,9 @@ def of_machine(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
     lacking = {} if machine.otherwise or wide else _lacking(machine, whole)
     reads = [(rule.state, rule.read) for rule in machine.rules]
     hints = _hints(machine, lacking, reads, (None, end, *machine.alphabet))
+    known = frozenset(machine.states)
     for rule in machine.rules:
-        yield from _rule(machine, rule, end, hints.get(rule.state, ""))
+        yield from _rule(machine, rule, end, hints.get(rule.state, ""), known)
     yield from _unread(machine, machine.alphabet, end, hints)
     yield from wide or _conflicts(whole)
     yield from _missing(machine, lacking, hints, "reject")
@@ -151,12 +152,13 @@ def _unknown(symbol: str, symbols: Sequence[str], hint: str = "") -> str:
 
 def _transitions(machine: "TuringMachine", end: str) -> Iterable[Fault]:
     final, unsure = machine.accepting | machine.rejecting | machine.halting, machine.source.notes.unsure
+    states = frozenset(machine.states)
     lacking = {} if machine.otherwise else _lacking_on_tape(machine, final)
     hints = _hints(machine, lacking, machine.rules, machine.tape)
     yield from _unread(machine, machine.tape, end, hints)
     for (state, symbol), (to, write, move) in machine.rules.items():
         line = machine.lines.get((state, symbol), 0)
-        for name in sorted({state, to} - set(machine.states)):
+        for name in sorted({state, to} - states):
             yield line, _undefined(name, machine.states)
         for one in sorted({symbol, write} - set(machine.tape)) if not unsure & SYMBOLS else ():
             hint = hints.get(state, "") if one == symbol else ""
@@ -236,9 +238,9 @@ def _memories(machine: "Machine", end: str, mark: str) -> Iterable[Fault]:
         yield 0, "kind: a counter machine has counters only; say `kind pushdown`"
 
 
-def _rule(machine: "Machine", rule: "Rule", end: str, hint: str) -> Iterable[Fault]:
+def _rule(machine: "Machine", rule: "Rule", end: str, hint: str, states: frozenset[str]) -> Iterable[Fault]:
     line, unsure = rule.line, machine.source.notes.unsure
-    for name in sorted({rule.state, rule.to} - set(machine.states)):
+    for name in sorted({rule.state, rule.to} - states):
         yield line, _undefined(name, machine.states)
     if rule.read is not None and rule.read not in (end, *machine.alphabet) and "alphabet" not in unsure:
         yield line, _unknown(rule.read, machine.alphabet, hint)
@@ -300,10 +302,11 @@ def _lacking(machine: "Machine", rules: Sequence["Rule"]) -> dict[str, dict[Tops
     unread = list(machine.source.notes.unread)
     unread += [Unread(rule.line, rule.state, (rule.read,)) for rule in machine.rules if id(rule) in loose]
     patterns: dict[tuple[str, str | None], list[Tops]] = {}
+    states = dict.fromkeys(machine.states)
     for rule in rules:
         known = zip(rule.tops, alphabets, strict=True)
         tops = tuple(top if top in ("", *alphabet) else None for top, alphabet in known)
-        patterns.setdefault((meant(rule.state, machine.states), rule.read), []).append(tops)
+        patterns.setdefault((meant(rule.state, states), rule.read), []).append(tops)
     for state, may_be in excused(machine.states, unread).items():
         lacking: dict[Tops, list[str]] = found.setdefault(state, {})
         for symbol in machine.alphabet if None not in may_be else ():
@@ -314,7 +317,8 @@ def _lacking(machine: "Machine", rules: Sequence["Rule"]) -> dict[str, dict[Tops
 
 
 def _lacking_on_tape(machine: "TuringMachine", final: Iterable[str]) -> dict[str, dict[Tops, list[str]]]:
-    present = {(meant(state, machine.states), symbol) for state, symbol in machine.rules}
+    states = dict.fromkeys(machine.states)
+    present = {(meant(state, states), symbol) for state, symbol in machine.rules}
     wanted = [one for one in machine.tape if one != machine.blank or "blank" not in machine.source.notes.unsure]
     found: dict[str, dict[Tops, list[str]]] = {}
     for state, may_be in excused(machine.states, machine.source.notes.unread).items():

@@ -54,11 +54,11 @@ def excused(states: Sequence[str], unread: Iterable[Unread]) -> dict[str, set[st
     """Return for every state the symbols for which it has a rule that could not be read; None stands for all."""
     found: dict[str, set[str | None]] = {state: set() for state in states}
     for rule in unread:
-        found.get(meant(rule.state, states), set()).update((None,) if rule.reads is None else rule.reads)
+        found.get(meant(rule.state, found), set()).update((None,) if rule.reads is None else rule.reads)
     return found
 
 
-def meant(name: str, states: Sequence[str]) -> str:
-    """Return the state that a name is most likely to stand for."""
+def meant(name: str, states: Mapping[str, object]) -> str:
+    """Return the state, a key of `states`, that a name is most likely to stand for."""
     close = [name] if name in states else difflib.get_close_matches(name, states, n=1)
     return close[0] if close else name
