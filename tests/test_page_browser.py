@@ -470,6 +470,195 @@ def test_nothing_found_is_said(browser, tmp_path):
         assert any(visit.colours())
 
 
+def many(count: int) -> list[dict[str, object]]:
+    """Findings of so many units, each for a feature of its own."""
+    found = []
+    for number in range(count):
+        unit, says = f"layer0.{('cell', 'hidden')[number % 2]}[{number // 2}]", f"inside {number}"
+        sentence = f"{unit} is on {says}: AUC 0.998 (0.996 to 0.999)."
+        found.append(sample.card(unit, f"inside-{number}", description=says, sentence=sentence))
+    return found
+
+
+def lit(visit: Visit) -> list[str]:
+    return visit.page.locator("#chips [aria-pressed=true]").all_text_contents()
+
+
+def test_many_cards_are_folded_and_unfold_for_who_asks(browser, tmp_path):
+    address = write(tmp_path / "page.html", made(cards=many(30))[2])
+    with Visit(browser, address) as visit:
+        page, shown = visit.page, visit.page.locator(".card:visible")
+        assert shown.count() == 12 and page.locator(".card .evidence[open]").count() == 1
+        assert visit.ask("document.documentElement.scrollHeight") < 12_000
+        assert visit.text("#more-cards") == "Show all 30"
+        page.focus("#more-cards")
+        page.keyboard.press("Enter")
+        assert shown.count() == 30 and visit.ask("document.activeElement.dataset.unit") == "layer0.cell[6]"
+        page.keyboard.press("Tab")
+        assert "Colour the text by" in visit.ask("document.activeElement.textContent")
+        page.click("#more-cards")
+        assert shown.count() == 12
+        page.focus(".card >> nth=4 >> summary >> nth=0")
+        page.keyboard.press("Enter")
+        assert page.is_visible(".card >> nth=4 >> .bars")
+        page.click("#chips button >> nth=7")
+        assert page.is_visible(".card >> nth=7 >> .bars") and shown.count() == 12
+    with Visit(browser, f"{address}#unit=layer0.hidden[12]") as visit:
+        assert visit.page.locator(".card:visible").count() == 30
+        assert visit.page.is_visible(".card >> nth=25 >> .bars")
+        assert visit.page.get_attribute(".card.chosen", "data-unit") == "layer0.hidden[12]"
+
+
+def test_of_two_findings_of_one_unit_one_is_looked_at(browser, tmp_path):
+    cards = many(3)
+    cards[2]["unit"] = cards[1]["unit"]
+    with Visit(browser, write(tmp_path / "page.html", made(cards=cards)[2])) as visit:
+        assert lit(visit) == ["inside 0"]
+        for number in (1, 2, 1):
+            visit.page.click(f"#chips button >> nth={number}")
+            assert lit(visit) == [f"inside {number}"] and visit.page.locator(".card.chosen").count() == 1
+            assert f"inside {number}." in visit.text(".card.chosen h3")
+        visit.page.click("#chips button >> nth=2")
+        visit.page.wait_for_timeout(350)
+        kept = visit.page.url
+        visit.page.click("#unit-after")
+        assert lit(visit) == []
+    with Visit(browser, kept) as visit:
+        assert lit(visit) == ["inside 2"]
+
+
+@pytest.mark.parametrize("tried", [3, 1, 0])
+def test_what_was_not_put_to_the_test_says_so(browser, tmp_path, tried):
+    cards = many(3)
+    for one in cards[tried:]:
+        one |= {"ablation": None, "clamp": None}
+    cards[0] |= {"clamp": None} if tried else {}
+    with Visit(browser, write(tmp_path / "page.html", made(cards=cards)[2])) as visit:
+        words = {
+            3: "Then each was put to the test",
+            1: "Then 1 of the 3 were put to the test",
+            0: "None of them was put",
+        }
+        assert words[tried] in visit.text("#neurons-lead")
+        told = visit.page.locator(".verdicts").all_text_contents()
+        assert sum("not put to the test" in one for one in told) == 3 - tried
+        assert ("steering was not tried" in told[0]) == (tried > 0)
+        assert ("it mattersit steers" in told[1]) == (tried == 3)
+
+
+def test_an_untrained_run_is_called_one(browser, tmp_path):
+    _, data, _ = made()
+    look, zeros = {**data["training"][0], "step": 0}, [0.0] * 16
+    facts = {**data["facts"], "kind": "untrained", "steps": 0, "seconds": 0.0}
+    gates = {"layer0.input_gate": {"left": zeros, "right": [0.005, *zeros[1:]]}}
+    html = made(facts=facts, training=[look], saturation=gates, cards=[])[2]
+    with Visit(browser, write(tmp_path / "page.html", html)) as visit:
+        head = visit.text("header")
+        assert "nothing was taught" in head and "trained for" not in head and "learned" not in head
+        assert visit.text("nav") == "The textNeuronsSearchWriteMethod"
+        assert "was not trained on it" not in visit.text("#text .lead")
+
+
+def test_another_text_is_not_said_to_be_new_to_the_network(browser, tmp_path):
+    html = made(passage={"text": TEXT, "where": "another text"})[2]
+    with Visit(browser, write(tmp_path / "page.html", html)) as visit:
+        assert "another text than the one that the network was trained on" in visit.text("#text .lead")
+        assert "9,000 characters of another text" in visit.text("#method-searched")
+        assert "not trained on" not in visit.ask("document.body.innerText")
+    with Visit(browser, write(tmp_path / "own.html", made()[2])) as visit:
+        assert "This is from the test part. The network was not trained on it." in visit.text("#text .lead")
+
+
+def test_a_seed_that_is_none_does_not_stay_in_its_field(browser, usual):
+    with Visit(browser, usual[2]) as visit:
+        visit.page.fill("#seed", "7")
+        for wrong in ("-5", "1.5", ""):
+            visit.page.fill("#seed", wrong)
+            assert "a whole number, 0 or more; it stays 7" in visit.text("#seed-help")
+            visit.page.press("#seed", "Tab")
+            assert visit.page.input_value("#seed") == "7"
+        visit.page.fill("#seed", "0")
+        assert visit.text("#seed-help") == ""
+
+
+def test_who_has_no_mouse_is_told_how_to_mark(browser, usual):
+    with Visit(browser, usual[2], has_touch=True, is_mobile=True) as visit:
+        assert "hold a finger" in visit.text("#marked-status") and "mouse" not in visit.text("#marked-status")
+
+
+def test_what_programmers_call_not_a_number_is_said_in_words(browser, tmp_path):
+    says = "how many characters are left; undefined (NaN) where no more newline comes"
+    feature = {"name": "left", "description": says, "kind": "number", "unit": "layer0.cell[1]", "score": 0.5}
+    html = made(features=[{**feature, "holds": False, "against": []}])[2]
+    with Visit(browser, write(tmp_path / "page.html", html)) as visit:
+        assert "left (not counted where no more newline comes)" in visit.text("#fires-on-results")
+        assert "NaN" not in visit.ask("document.querySelector('main').textContent")
+
+
+@pytest.fixture(scope="module")
+def parity(tmp_path_factory) -> str:
+    """The address of the page of a compiled machine, every unit of which is a group of its own."""
+    from unrolled.cli import run as command
+
+    where = tmp_path_factory.mktemp("parity")
+    there = str(where / "parity")
+    assert command(["machine", "compile", "parity", "--out", there]) == 0
+    words = ["--features", f"{there}/features.py", "--no-proof", "--page", f"{there}.html"]
+    assert command(["neurons", there, *words]) == 0
+    return (where / "parity.html").as_uri()
+
+
+def test_the_units_of_a_compiled_machine_colour_the_text(browser, parity):
+    with Visit(browser, f"{parity}#unit=layer0.state.odd&at=2") as visit:
+        page = visit.page
+        colours = set(visit.colours())
+        assert {"h0", "h32"} <= colours and "" not in colours
+        assert visit.text("#passage-legend") == "0.001.00"
+        assert re.search(r"layer0\.state\.odd[01]\.00", visit.text("#character"))
+        page.fill("#unit", "layer0.state.odd[0]")
+        page.press("#unit", "Enter")
+        assert page.input_value("#unit") == "layer0.state.odd" and visit.text("#unit-help") == ""
+        units = list(json.loads(visit.text("#data"))["units"])
+        assert len(units) > 5
+        at = units.index("layer0.state.odd")
+        for step in range(1, len(units) + 1):
+            page.click("#unit-after")
+            assert page.input_value("#unit") == units[(at + step) % len(units)]
+        page.click("#unit-before")
+        assert page.input_value("#unit") == units[at - 1]
+        page.click("#clamp-add")
+        assert units[at - 1] in visit.text("#clamps")
+        page.fill("#typed", "101")
+        page.wait_for_function(
+            "document.querySelector('#typed-next').textContent.includes(document.querySelector('#unit').value)"
+        )
+
+
+def test_a_compiled_machine_is_not_said_to_have_learned(browser, parity):
+    with Visit(browser, parity) as visit:
+        head = visit.text("header")
+        assert "A machine, compiled into a network of" in head
+        assert "trained for" not in head and "learned" not in head
+        assert visit.text("nav") == "The textNeuronsSearchWriteMethod"
+        assert visit.text("#command") == "It was compiled with unrolled machine compile"
+        assert "the machine's own work" in visit.text("#text .lead")
+        assert "None of them was put to the test" in visit.text("#neurons-lead")
+
+
+def test_the_arrows_go_on_in_the_next_group(browser, usual):
+    model, _, address = usual
+    groups = list(model.units)
+    last = f"{groups[0]}[{model.units[groups[0]] - 1}]"
+    with Visit(browser, f"{address}#unit={last}") as visit:
+        for button, unit in (("after", f"{groups[1]}[0]"), ("before", last)):
+            visit.page.click(f"#unit-{button}")
+            assert visit.page.input_value("#unit") == unit
+        visit.page.fill("#unit", f"{groups[0]}[0]")
+        visit.page.press("#unit", "Enter")
+        visit.page.click("#unit-before")
+        assert visit.page.input_value("#unit") == f"{groups[-1]}[{model.units[groups[-1]] - 1}]"
+
+
 @pytest.mark.parametrize("pattern", ["transformer(heads=2,window=9) wavenet", "mingru tcn rnn"])
 def test_every_family_reads(browser, pattern, tmp_path):
     model, _, html = made(pattern)

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,13 +16,18 @@ from hypothesis import strategies as st
 
 from pages_data import HOSTILE, made_candidate, made_found, made_run, made_search
 from typed import book
+from unrolled.cli import run as run_command
 from unrolled.errors import TrainingError
+from unrolled.laboratory import open_run
 from unrolled.models import ModelConfig, StackConfig, parse_layers
 from unrolled.neurons.features import FEATURES
+from unrolled.neurons.saturation import Saturation
 from unrolled.pages import bundle
 from unrolled.pages.builder import as_block, build_page, policy, sealed, write_page
 from unrolled.pages.contents import Excerpt, Found, choose_passage, given_away, page_data, plain
 from unrolled.pages.weights import float16_weights
+from unrolled.programs.compiled_folder import write_compiled
+from unrolled.programs.library import machine_named
 
 SKELETON = """<!doctype html><html><head><meta http-equiv="Content-Security-Policy" content="{{csp}}">
 <title>{{title}}</title><style>{{style}}</style></head><body><h1>{{title}}</h1>
@@ -79,7 +86,7 @@ def test_the_data_are_what_the_page_expects(run):
     assert data["facts"]["family"] == "lstm" and data["facts"]["parameters"] == run.config.parameters
     assert data["facts"]["bits_per_char"] == 3.0 and data["facts"]["protocol"] == "carried"
     assert data["facts"]["steps"] == 20 and data["facts"]["seconds"] == 10.0
-    assert data["facts"]["command"].endswith("--layers lstm --width 8 --steps 20")
+    assert data["facts"]["kind"] == "trained" and data["facts"]["command"] == ""
     assert data["model"] == run.config.model.to_json() and data["vocabulary"] == run.vocabulary.to_json()
     assert data["units"] == dict(run.model.units)
     quote, odd = data["cards"]
@@ -94,6 +101,43 @@ def test_the_data_are_what_the_page_expects(run):
     assert data["training"][1]["sample"] == f"wrote {HOSTILE} at 10" and data["training"][1]["temperature"] == 0.8
     assert data["search"]["untrained_copies"] == 3 and "candidates" not in data["search"]
     assert json.loads(json.dumps(data)) == data
+
+
+def test_the_command_makes_such_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a book.txt").write_text(book() + "ÄÖÜß\n" * 50, encoding="latin-1")
+    asked = "--split 0.8,0.1,0.1 --encoding iso8859-1 --min-count 3 --layers 'gru lstm' --width 8 --plain --dropout 0.25"
+    words = ["train", "a book.txt", *shlex.split(asked), "--steps", "0", "--seed", "7"]
+    assert run_command([*words, "--run", "one"]) == 0
+    first = open_run("one")
+    command = page_data(first, made_found())["facts"]["command"]
+    assert command == f"unrolled train 'a book.txt' {asked} --steps 0 --seed 7"
+    assert run_command([*shlex.split(command)[1:], "--run", "two"]) == 0
+    second = open_run("two")
+    for part in ("model", "options", "training", "fingerprint", "characters"):
+        assert getattr(first.config, part) == getattr(second.config, part), part
+
+
+def test_a_page_says_how_its_weights_came_to_be(run, tmp_path):
+    def facts(one):
+        return page_data(one, made_found())["facts"]
+
+    untrained = replace(run.config, training=replace(run.config.training, steps=0))
+    assert facts(replace(run, config=untrained))["kind"] == "untrained"
+    for form in ("circuit", "rnn", "lstm"):
+        compiled = write_compiled(machine_named("parity"), tmp_path / form, form=form, characters=4000)
+        told = facts(compiled)
+        assert told["kind"] == "compiled" and told["command"] == "unrolled machine compile", form
+    # A page that was read back has no answer key beside it: circuits are known by their units alone.
+    (tmp_path / "circuit" / "features.py").unlink()
+    assert facts(open_run(tmp_path / "circuit"))["kind"] == "compiled"
+
+
+def test_gates_of_many_units_are_plotted_and_nothing_else(run):
+    share = Saturation(np.array([0.1, 0.0]), np.array([0.5, 1.0]))
+    groups = ("layer0.forget_gate", "layer0.hidden", "layer9.gate")
+    found = replace(made_found(), saturation=dict.fromkeys(groups, share))
+    assert list(page_data(run, found)["saturation"]) == ["layer0.forget_gate"]
 
 
 def test_nothing_found_makes_a_page_that_says_so(run):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 MODULES = (
-    "engine", "display", "dom", "heat", "view", "recording", "plots", "reader", "cards", "search", "typing",
+    "engine", "display", "dom", "heat", "view", "head", "recording", "plots", "reader", "cards", "search", "typing",
     "clamping", "write", "gates", "training", "method", "page",
 )  # fmt: skip
 """The files of the script, each after those that it imports."""

@@ -5,7 +5,11 @@
 import { characterSign } from "./display.js";
 import { badge, brief, byId, el, fixed, listOf, refill, score, svg, unitButton, whole } from "./dom.js";
 import { coloured } from "./heat.js";
+import { kindOf } from "./head.js";
 import { histogram, tenths } from "./plots.js";
+import { chosenOf } from "./view.js";
+
+const FIRST = 12; // cards that are shown until one asks for all
 
 const isYesNo = (card) => card.kind === "yes-no";
 
@@ -39,22 +43,35 @@ function numbers(card) {
     el("small", {}, ` 95 % interval ${score(low)} to ${score(high)}${family}`));
 }
 
+/** What holding it still said, in two words each; that it was not tried is said, too. */
+function verdicts({ ablation: held, clamp: steered }) {
+  if (!held && !steered) return [badge(false, "not put to the test")];
+  const used = held?.used && !held.proved;
+  return [
+    held ? badge(held.proved || used, held.proved ? "it matters" : used ? "used, for more than this" : "not proved")
+      : badge(false, "its absence was not tried"),
+    steered ? badge(steered.changed, steered.changed ? "it steers" : "no clear effect on what is written")
+      : badge(false, "steering was not tried"),
+  ];
+}
+
 function ablation({ ablation: told }) {
   if (!told) return null;
   const [low, high] = listOf(told.matters_interval);
-  return el("p", {}, badge(told.proved, told.proved ? "it matters" : "not proved"),
-    ` Held at its mean, it costs ${fixed(told.matters, 3)} nats per character (${fixed(low, 3)} to ${fixed(high, 3)}) `,
+  const [least, most] = listOf(told.random_matters_interval);
+  return el("p", {},
+    `Held at its mean, it costs ${fixed(told.matters, 3)} nats per character (${fixed(low, 3)} to ${fixed(high, 3)}) `,
     `where the feature is decided (${told.where}; ${whole(told.places)} places), and ${fixed(told.elsewhere, 3)} `,
     told.random_units
       ? `elsewhere. The same done to ${whole(told.random_units)} random units of its group costs at most `
-        + `${fixed(told.random_matters, 3)} there.`
+        + `${fixed(told.random_matters, 3)} (${fixed(least, 3)} to ${fixed(most, 3)}) there.`
       : "elsewhere.");
 }
 
 function clamping({ clamp: told }) {
   if (!told) return null;
-  return el("p", {}, badge(told.changed, told.changed ? "it steers" : "no clear effect"),
-    ` Held at ${fixed(told.on_value)} while the network writes, it puts ${fixed(told.on, 1)} of `,
+  return el("p", {},
+    `Held at ${fixed(told.on_value)} while the network writes, it puts ${fixed(told.on, 1)} of `,
     el("kbd", {}, characterSign(String(told.mark))), " into a thousand characters; ",
     `held at ${fixed(told.off_value)}, ${fixed(told.off, 1)}; left alone, ${fixed(told.untouched, 1)} `,
     `(${whole(told.samples)} passages of ${whole(told.length)} characters).`);
@@ -99,23 +116,33 @@ const claim = (card) =>
 function oneCard(card, { show, hold, openTraining }) {
   const [clear, counter] = [passages(card.strongest), passages(card.counter)];
   return el("article", { class: "card", "data-unit": card.unit, onclick: (event) => {
-    if (!event.target.closest("button, summary, details")) show(card.unit, false);
-  } },
+    if (!event.target.closest("button, summary, details")) show(card.unit, false, card.feature);
+  }, tabindex: -1 },
     el("h3", {}, claim(card)),
+    numbers(card), el("p", { class: "verdicts" }, ...verdicts(card)),
     el("p", { class: "actions" },
-      el("button", { type: "button", onclick: () => show(card.unit, true) },
+      el("button", { type: "button", onclick: () => show(card.unit, true, card.feature) },
         "Colour the text by ", el("code", {}, card.unit)),
       el("button", { type: "button", onclick: () => hold(card) }, "Hold it while writing")),
-    el("div", { class: "columns" },
-      el("div", {}, numbers(card), comparison(card)), drawn(card)),
-    ablation(card), clamping(card),
-    clear.length ? el("h4", {}, "Where it is clearest") : null, el("div", { class: "passages" }, ...clear),
-    counter.length
-      ? el("details", {}, el("summary", {}, "Where it is wrong"), el("div", { class: "passages" }, ...counter)) : null,
-    birth(card, openTraining));
+    el("details", { class: "evidence" }, el("summary", {}, "The evidence"),
+      el("div", { class: "columns" }, comparison(card), drawn(card)),
+      ablation(card), clamping(card),
+      clear.length ? el("h4", {}, "Where it is clearest") : null, el("div", { class: "passages" }, ...clear),
+      counter.length
+        ? el("details", {}, el("summary", {}, "Where it is wrong"), el("div", { class: "passages" }, ...counter))
+        : null,
+      birth(card, openTraining)));
 }
 
-/** Show the cards, or say that nothing was found; the chosen unit's card is marked. */
+/** What might have a unit that holds up. */
+const mayHave = {
+  trained: "A network that was trained longer, on more text, or with more units may have one; so may a text that "
+    + "contains more of what the features ask for.",
+  untrained: "A network that is trained may have one.",
+  compiled: "The machine may have another way to know these things, or features of its own (--features) may find it.",
+};
+
+/** Show the cards, or say that nothing was found; the chosen unit's card is marked, and its evidence unfolded. */
 export function showCards(data, view, actions) {
   const cards = listOf(data.cards);
   const box = byId("cards");
@@ -124,21 +151,38 @@ export function showCards(data, view, actions) {
     const best = listOf(data.features).filter((one) => typeof one.score === "number").slice(0, 3);
     refill(box, el("div", { class: "card none" },
       el("h3", {}, data.none || "No unit passed every test."),
-      el("p", {}, "That is an answer, too. A network that was trained longer, on more text, or with more units may ",
-        "have one; so may a text that contains more of what the features ask for.",
-        best.length ? " What came nearest:" : null),
+      el("p", {}, "That is an answer, too. ", mayHave[kindOf(data)], best.length ? " What came nearest:" : null),
       el("ul", {}, ...best.map((one) => el("li", {},
         unitButton(one.unit, () => actions.show(one.unit, true)),
         ` ${brief(one)}: ${scoreName(one)} ${score(one.score)}. Not reported: ${reasons(one)}.`)))));
     return;
   }
-  refill(box, ...cards.map((card) => oneCard(card, actions)));
-  view.listen(["unit"], () => {
-    for (const node of box.children) {
-      const chosen = node.dataset.unit === view.get("unit");
-      node.classList.toggle("chosen", chosen);
-      node.toggleAttribute("aria-current", chosen);
-    }
+  const nodes = cards.map((card) => oneCard(card, actions));
+  refill(box, ...nodes);
+  const more = byId("more-cards");
+  let all = false;
+  const fold = (whether) => {
+    all = whether;
+    nodes.forEach((node, at) => (node.hidden = !all && at >= FIRST));
+    more.hidden = nodes.length <= FIRST;
+    more.textContent = all ? `Show only the first ${FIRST}` : `Show all ${nodes.length}`;
+    more.setAttribute("aria-expanded", String(all));
+  };
+  more.addEventListener("click", () => {
+    fold(!all);
+    const next = nodes[all ? FIRST : FIRST - 1]; // go on reading where the list was cut
+    next.focus({ preventScroll: all });
+  });
+  fold(false);
+  view.listen(["unit", "feature"], () => {
+    const chosen = cards.indexOf(chosenOf(cards, view));
+    nodes.forEach((node, at) => {
+      node.classList.toggle("chosen", at === chosen);
+      node.toggleAttribute("aria-current", at === chosen);
+    });
+    if (chosen < 0) return;
+    if (chosen >= FIRST && !all) fold(true);
+    nodes[chosen].querySelector(".evidence").open = true;
   });
 }
 

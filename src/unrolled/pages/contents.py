@@ -21,12 +21,15 @@ from unrolled.neurons.evidence import Evidence
 from unrolled.neurons.findings import Candidate, Search, strength
 from unrolled.neurons.saturation import Saturation
 from unrolled.neurons.sentences import none_found, summary
+from unrolled.text.corpus import IN_MEMORY, TextOptions
 from unrolled.training.evaluation import Score
 from unrolled.training.run_folder import RunFolder
 
 FORMAT = 1
 MOST_CARDS = 60
 MOST_LOOKS = 200
+OWN_TEXT, ANSWER_KEY = "examples.txt", "features.py"
+"""What a run that brings its own text has beside its weights, and a compiled one besides."""
 PASSAGE = 6000
 """Characters of the passage that a page shows."""
 
@@ -76,7 +79,7 @@ def page_data(run: Run, found: Found, *, score: Score | None = None, title: str 
             "none": none_found(search),
             "features": _features(search),
             "skipped": search.skipped,
-            "saturation": {group: one.to_json() for group, one in found.saturation.items()},
+            "saturation": {group: one.to_json() for group, one in found.saturation.items() if _is_gate(run, group)},
             "training": _training(metrics, folder.samples()),
             "search": {
                 name: getattr(search, name)
@@ -133,6 +136,7 @@ def _facts(run: Run, config: Mapping[str, Any], metrics: list[dict[str, Any]], s
     sources = [_name(source) for source in run.config.sources]
     seconds = metrics[-1].get("seconds") if metrics else None
     return {
+        "kind": _kind(run),
         "family": " + ".join(dict.fromkeys(run.config.model.pattern().split())),
         "description": run.config.description,
         "parameters": run.config.parameters,
@@ -147,12 +151,43 @@ def _facts(run: Run, config: Mapping[str, Any], metrics: list[dict[str, Any]], s
     }
 
 
+def _kind(run: Run) -> str:
+    """Return how the weights came to be: "trained", "untrained", or "compiled" from a machine.
+
+    A compiled circuit names its units; other forms are told by the answer key that lies beside them.
+    """
+    if any(layer.get("units") for layer in run.config.model.to_json()["layers"]):  # type: ignore[attr-defined]
+        return "compiled"
+    if run.config.training.steps:
+        return "trained"
+    return "compiled" if (run.path / OWN_TEXT).exists() and (run.path / ANSWER_KEY).exists() else "untrained"
+
+
+def _is_gate(run: Run, group: str) -> bool:
+    """Say whether a group is a gate with a plot of its own: units of a circuit are no gates, and one is no plot."""
+    return run.model.units.get(group, 0) > 1 and "gate" in group.rpartition(".")[2]
+
+
 def _command(run: Run, sources: Sequence[str]) -> str:
-    """Return a command that trains such a model: its text, layers, width and steps; the recipe chooses the rest."""
-    model, words = run.config.model, [source.removeprefix("builtin:") for source in sources]
+    """Return a command that makes such a model: text, layers, size, steps and seed; the recipe chooses the rest.
+
+    Empty where it was not `unrolled train` that made it, or nobody can read the text again.
+    """
+    if _kind(run) == "compiled":
+        return "unrolled machine compile"
+    if (run.path / OWN_TEXT).exists() or IN_MEMORY in sources:
+        return ""
+    model, options, usual = run.config.model, run.config.options, TextOptions()
+    words = [source.removeprefix("builtin:") for source in sources]
+    words += ["--split", ",".join(f"{share:g}" for share in options.split)]
+    words += ["--encoding", options.encoding] if options.encoding != usual.encoding else []
+    words += ["--bytes"] if options.as_bytes else []
+    words += ["--min-count", str(options.min_count)] if options.min_count != usual.min_count else []
+    words += [f"--{options.regime}"] if options.regime != usual.regime else []
     words += ["--layers", _pattern(model), "--width", str(model.stack.width)]
     words += ["--plain"] if model.stack.plain else []
-    words += ["--steps", str(run.config.training.steps)]
+    words += ["--dropout", f"{model.stack.dropout:g}"]
+    words += ["--steps", str(run.config.training.steps), "--seed", str(run.config.training.seed)]
     return shlex.join(["unrolled", "train", *words])
 
 

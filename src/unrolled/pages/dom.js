@@ -82,6 +82,10 @@ export function brief(one) {
   return text.split(/[:;] |, straight or /)[0];
 }
 
+/** A description in full, in words for everybody: programmers say NaN for what is not there. */
+export const described = (one) => visibleLine(one.description || one.feature || one.name || "")
+  .replace(/[;,]? undefined \(NaN\) (.*)$/s, " (not counted $1)");
+
 /** `list` when it is one, else an empty list: data of a page may lack a part. */
 export const listOf = (list) => (Array.isArray(list) ? list : []);
 

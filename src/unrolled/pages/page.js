@@ -4,17 +4,18 @@
 
 import { Model, Vocabulary, nameOf, parseUnit } from "./engine.js";
 import { visibleLine } from "./display.js";
-import { brief, byId, duration, el, fixed, inSlices, listOf, refill, unitButton, whole } from "./dom.js";
+import { brief, byId, el, fixed, inSlices, listOf, refill, unitButton, whole } from "./dom.js";
 import { Clamping, nearestUnit } from "./clamping.js";
 import { showCards } from "./cards.js";
-import { showGates } from "./gates.js";
+import { gatesOf, showGates } from "./gates.js";
+import { showHead } from "./head.js";
 import { showMethod } from "./method.js";
 import { Reader } from "./reader.js";
 import { Recording, range } from "./recording.js";
 import { MarkedSearch, showSearch } from "./search.js";
-import { showTraining } from "./training.js";
+import { reportsOf, showTraining } from "./training.js";
 import { Follower, Typing } from "./typing.js";
-import { View, readFragment, unitName } from "./view.js";
+import { View, chosenOf, readFragment, unitName } from "./view.js";
 import { Writer } from "./write.js";
 
 const SECTIONS = {
@@ -22,6 +23,7 @@ const SECTIONS = {
   method: "Method",
 };
 const MOST_CHIPS = 10;
+const MOST_GROUPS = 12; // told to somebody who looks for a unit
 const REPAINT = 250; // milliseconds between two looks at the colours while the network reads
 
 const bytesOf = (id) => {
@@ -32,30 +34,6 @@ const bytesOf = (id) => {
 };
 
 const ready = (text) => (byId("status").textContent = visibleLine(text));
-
-/** A text's name as it stands in a sentence. */
-function textName(text) {
-  if (typeof text !== "string" || text === "") return "a text";
-  const builtin = /^builtin:(.*)$/s.exec(text)?.[1];
-  const known = { manual: "Python's manual", python: "Python's own source" };
-  return builtin && Object.hasOwn(known, builtin) ? known[builtin] : builtin ?? text;
-}
-
-function showHead(data) {
-  const facts = data.facts ?? {};
-  const scored = `on ${facts.scored === "validation part" ? "the validation part" : "unseen text"} (${facts.protocol})`;
-  byId("name").textContent = visibleLine(data.title);
-  byId("headline").textContent = visibleLine(
-    `A network of ${whole(facts.parameters)} weights learned to write from ${textName(facts.text)}.`);
-  refill(byId("facts"), ...[
-    facts.description,
-    typeof facts.bits_per_char === "number" ? `${fixed(facts.bits_per_char)} bits per character ${scored}` : null,
-    typeof facts.seconds === "number" ? `trained for ${duration(facts.seconds)}, ${whole(facts.steps)} steps` : null,
-  ].filter(Boolean).map((fact) => el("li", {}, fact)));
-  if (data.passage?.where) byId("where").textContent = `This is from ${visibleLine(data.passage.where)}. `;
-  byId("version").textContent = visibleLine(facts.version);
-  if (facts.command) refill(byId("command"), "It was trained with ", el("code", {}, facts.command));
-}
 
 /** Links to the sections that there are; following one keeps the rest of the view. */
 function showContents(view) {
@@ -83,10 +61,14 @@ function showContents(view) {
 /** The field for a unit's name, its neighbours, and the chips of the neurons found. */
 function showChoice(data, view) {
   const field = byId("unit");
-  const groups = Object.entries(data.units).map(([group, size]) => `${group} (${size})`).join(", ");
+  const groups = Object.keys(data.units);
+  const sizes = Object.entries(data.units).map(([group, size]) => (size > 1 ? `${group} (${size})` : group));
+  const told = sizes.slice(0, MOST_GROUPS);
+  if (groups.length > told.length) told.push(`and ${whole(groups.length - told.length)} more`);
   const choose = () => {
     const name = unitName(field.value, data.units);
     if (name) {
+      field.value = name; // the view does not change when the same unit is written in another way
       view.set({ unit: name, colour: "unit" });
       refill(byId("unit-help"));
       return;
@@ -97,13 +79,18 @@ function showChoice(data, view) {
       view.set({ unit: near, colour: "unit" });
     };
     refill(byId("unit-help"), "There is no unit of that name. Did you mean ",
-      unitButton(near, take), `? Groups: ${groups}.`);
+      unitButton(near, take), `? Groups: ${told.join(", ")}.`);
   };
   field.addEventListener("change", choose);
   const move = (by) => {
-    const [group, index] = parseUnit(view.get("unit"), data.units);
-    const size = data.units[group];
-    view.set({ unit: nameOf(group, (index + by + size) % size, data.units), colour: "unit" });
+    let [group, index] = parseUnit(view.get("unit"), data.units);
+    index += by;
+    if (index < 0 || index >= data.units[group]) {
+      group = groups[(groups.indexOf(group) + by + groups.length) % groups.length];
+      index = by > 0 ? 0 : data.units[group] - 1;
+    }
+    view.set({ unit: nameOf(group, index, data.units), colour: "unit" });
+    refill(byId("unit-help"));
   };
   byId("unit-before").addEventListener("click", () => move(-1));
   byId("unit-after").addEventListener("click", () => move(1));
@@ -112,18 +99,19 @@ function showChoice(data, view) {
   });
   const usable = listOf(data.cards).filter((card) => unitName(card.unit, data.units));
   // One for each feature: the cards below have the others.
-  const first = usable.filter((card, at) => usable.findIndex((other) => other.feature === card.feature) === at);
-  const chips = first.slice(0, MOST_CHIPS).map((card) =>
+  const first = usable.filter((card, at) => usable.findIndex((other) => other.feature === card.feature) === at)
+    .slice(0, MOST_CHIPS);
+  const chips = first.map((card) =>
     el("button", {
       type: "button", "data-unit": card.unit, title: card.unit,
-      onclick: () => view.set({ unit: card.unit, colour: "unit" }),
+      onclick: () => view.set({ unit: card.unit, feature: card.feature, colour: "unit" }),
     }, brief(card)));
   refill(byId("chips"), ...chips);
-  view.listen(["unit", "colour"], () => {
+  view.listen(["unit", "feature", "colour"], () => {
     field.value = view.get("unit");
     byId("by-surprise").checked = view.get("colour") === "surprise";
-    const chosen = view.get("colour") === "unit" ? view.get("unit") : null;
-    for (const chip of chips) chip.setAttribute("aria-pressed", String(chip.dataset.unit === chosen));
+    const chosen = view.get("colour") === "unit" ? chosenOf(first, view) : null;
+    chips.forEach((chip, at) => chip.setAttribute("aria-pressed", String(first[at] === chosen)));
   });
 }
 
@@ -197,22 +185,24 @@ function start() {
   const data = JSON.parse(byId("data").textContent);
   const text = String(data.passage?.text ?? "");
   const page = {
-    units: data.units, length: [...text].length, reports: listOf(data.training).length, sections: Object.keys(SECTIONS),
+    units: data.units, features: listOf(data.cards).map((card) => card.feature), length: [...text].length,
+    reports: reportsOf(data).length, sections: Object.keys(SECTIONS),
   };
   const [group] = Object.keys(data.units);
-  const first = listOf(data.cards).map((card) => card.unit).find((unit) => unitName(unit, data.units)) ?? nameOf(group, 0, data.units);
+  const first = listOf(data.cards).map((card) => card.unit).find((unit) => unitName(unit, data.units))
+    ?? nameOf(group, 0, data.units);
   const view = new View(page, { unit: first, ...readFragment(location.hash, page) });
   showHead(data);
   const vocabulary = new Vocabulary(data.vocabulary);
   const reader = new Reader({ text, view, vocabulary, units: data.units });
   showChoice(data, view);
-  byId("gates").hidden = listOf(Object.keys(data.saturation ?? {})).length === 0;
+  byId("gates").hidden = gatesOf(data.saturation).length === 0;
   byId("training").hidden = page.reports === 0;
   const go = showContents(view);
-  const show = (unit, there) => {
+  const show = (unit, there, feature = "") => {
     const name = unitName(unit, data.units);
     if (!name) return;
-    view.set({ unit: name, colour: "unit" });
+    view.set({ unit: name, feature, colour: "unit" });
     if (there) go("text");
   };
   byId("clamp-unit").value = view.get("unit");

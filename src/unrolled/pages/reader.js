@@ -2,6 +2,7 @@
 //
 // Knows nothing about how a unit was found. The text is readable before the model has run over it; colours come then.
 
+import { parseUnit } from "./engine.js";
 import { characterSign } from "./display.js";
 import { byId, el, fill, fixed, percent, refill } from "./dom.js";
 import { characterSpans, heatClass, legend, spanClass, surpriseClass } from "./heat.js";
@@ -160,8 +161,7 @@ export class Reader {
   values() {
     const unit = this.view.get("unit");
     if (!this.recording || !unit) return null;
-    const [group, index] = [unit.slice(0, unit.lastIndexOf("[")), Number(unit.slice(unit.lastIndexOf("[") + 1, -1))];
-    return this.recording.values(this.recording.unit(group, index));
+    return this.recording.values(this.recording.unit(...parseUnit(unit, this.units)));
   }
 
   /** The class of the colour of one character, "" where the network has not read yet. */

@@ -3,11 +3,15 @@
 // Knows nothing about the model: it asks a recording. What a marked passage gives is a look, not a finding.
 
 import { reasons, scoreName } from "./cards.js";
-import { badge, byId, el, inSlices, listOf, refill, score, unitButton, whole } from "./dom.js";
+import { badge, byId, described, el, inSlices, listOf, refill, score, unitButton, whole } from "./dom.js";
 import { Comparison } from "./recording.js";
 
 const SHOWN = 8;
 const MARKED_UNITS = 10;
+const byFinger = matchMedia("(hover: none) and (pointer: coarse)").matches;
+const HOW_TO_MARK = byFinger
+  ? "Mark a passage in the text: hold a finger on a word, then draw the ends of what it selects."
+  : "Mark a passage in the text: with the mouse, or with Shift and the arrow keys.";
 
 /** What a query finds among the features: every word must occur; findings first, then by score. */
 function matching(features, query) {
@@ -24,10 +28,10 @@ const strengthOf = (one) => (one.kind === "yes-no" ? 2 * one.score - 1 : one.sco
 export function showSearch(data, { show }) {
   const [field, list] = [byId("fires-on"), byId("fires-on-results")];
   const row = (one) => el("li", {},
-    el("span", {}, el("b", {}, one.description || one.name), one.holds ? badge(true, "found") : null),
+    el("span", {}, el("b", {}, described(one)), one.holds ? badge(true, "found") : null),
     el("span", { class: "soft" }, `${scoreName(one)} ${score(one.score)}`,
       one.holds ? "" : ` · not reported: ${reasons(one)}`),
-    one.unit ? unitButton(one.unit, () => show(one.unit, true), "") : null);
+    one.unit ? unitButton(one.unit, () => show(one.unit, true, one.name), "") : null);
   const update = () => {
     const found = matching(data.features, field.value);
     refill(list, ...found.slice(0, SHOWN).map(row));
@@ -54,7 +58,7 @@ export class MarkedSearch {
     const { recording } = this.reader;
     const [start, end] = marked ?? [];
     this.tell([]);
-    if (!marked) return this.say("Mark a passage in the text: with the mouse, or with Shift and the arrow keys.");
+    if (!marked) return this.say(HOW_TO_MARK);
     if (!recording || recording.done < recording.length) return this.say("The network still reads; wait a moment.");
     if (end > recording.length || end - start >= recording.length) return this.say("Mark less than the whole text.");
     const comparison = new Comparison(recording, start, end);

@@ -27,9 +27,15 @@ function scoreAt(card, step) {
   return before.at(-1)?.score;
 }
 
+/** The looks that were kept, none where there is but one: nothing happened between it and itself. */
+export function reportsOf(data) {
+  const reports = listOf(data.training).filter((one) => Number.isFinite(one.step));
+  return reports.length > 1 ? reports : [];
+}
+
 /** Set up the slider and the drawings; hide the section when nothing was kept. */
 export function showTraining(data, view) {
-  const reports = listOf(data.training).filter((one) => Number.isFinite(one.step));
+  const reports = reportsOf(data);
   byId("training").hidden = reports.length === 0;
   if (reports.length === 0) return false;
   const born = listOf(data.cards).filter((card) => listOf(card.birth).length > 1).slice(0, MOST_CURVES);

@@ -9,7 +9,7 @@ const MOST_CLAMPS = 8;
 
 /** The parts of a view and what they are at first. */
 const START = {
-  unit: "", at: null, section: "", colour: "unit", temperature: 0.8, seed: 1, clamps: [], report: null,
+  unit: "", feature: "", at: null, section: "", colour: "unit", temperature: 0.8, seed: 1, clamps: [], report: null,
 };
 
 /** The full name of a unit, or "" when the page has no such unit. */
@@ -22,6 +22,12 @@ export function unitName(text, units) {
   }
 }
 
+/** Of findings the one that is looked at: the chosen unit's, for the chosen feature where it has several. */
+export function chosenOf(list, view) {
+  const own = list.filter((one) => one.unit === view.get("unit"));
+  return own.find((one) => one.feature === view.get("feature")) ?? own[0];
+}
+
 const within = (text, low, high) => {
   const value = text === null || text.trim() === "" ? NaN : Number(text);
   return value >= low && value <= high ? value : undefined;
@@ -31,7 +37,7 @@ const wholeWithin = (text, low, high) => {
   return Number.isInteger(value) ? value : undefined;
 };
 
-/** Read a fragment; return the parts that fit `page`: { units, length, reports, sections }. */
+/** Read a fragment; return the parts that fit `page`: { units, features, length, reports, sections }. */
 export function readFragment(fragment, page) {
   const found = {};
   const keep = (name, value) => {
@@ -39,6 +45,7 @@ export function readFragment(fragment, page) {
   };
   const given = new URLSearchParams(String(fragment).replace(/^#/, "").slice(0, 4000));
   keep("unit", unitName(given.get("unit") ?? "", page.units));
+  keep("feature", page.features.find((feature) => feature === given.get("feature")));
   keep("at", wholeWithin(given.get("at"), 0, page.length - 1));
   keep("section", page.sections.find((section) => section === given.get("section")));
   keep("colour", ["unit", "surprise"].find((colour) => colour === given.get("colour")));
@@ -78,7 +85,9 @@ export class View {
     return this.parts[name];
   }
 
-  set(changes) {
+  set(given) {
+    // another unit is not looked at for the feature of the one before
+    const changes = "unit" in given ? { feature: "", ...given } : given;
     const changed = Object.keys(changes).filter((name) => changes[name] !== this.parts[name]);
     Object.assign(this.parts, changes);
     if (changed.length === 0) return;

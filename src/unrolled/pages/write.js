@@ -91,8 +91,11 @@ export class Writer {
     byId("temperature").addEventListener("input", (event) => view.set({ temperature: Number(event.target.value) }));
     byId("seed").addEventListener("input", (event) => {
       const seed = Number(event.target.value);
-      if (Number.isSafeInteger(seed) && seed >= 0) view.set({ seed });
+      const fits = event.target.value !== "" && Number.isSafeInteger(seed) && seed >= 0;
+      if (fits) view.set({ seed });
+      refill(byId("seed-help"), fits ? "" : `A seed is a whole number, 0 or more; it stays ${view.get("seed")}.`);
     });
+    byId("seed").addEventListener("change", () => this.showOptions()); // the field never keeps what is not used
     byId("mark").addEventListener("input", (event) => {
       const [typed = '"'] = event.target.value;
       this.mark = Object.keys(SIGNS).find((character) => SIGNS[character] === typed) ?? typed;
@@ -112,7 +115,9 @@ export class Writer {
   showOptions() {
     byId("temperature").value = this.view.get("temperature");
     byId("temperature-value").textContent = fixed(this.view.get("temperature"));
-    if (Number(byId("seed").value) !== this.view.get("seed")) byId("seed").value = this.view.get("seed");
+    const seed = byId("seed");
+    const written = seed.value !== "" && Number(seed.value) === this.view.get("seed");
+    if (!written) seed.value = this.view.get("seed");
   }
 
   takeClamps() {
