@@ -106,7 +106,9 @@ def test_the_data_are_what_the_page_expects(run):
 def test_the_command_makes_such_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a book.txt").write_text(book() + "ÄÖÜß\n" * 50, encoding="latin-1")
-    asked = "--split 0.8,0.1,0.1 --encoding iso8859-1 --min-count 3 --layers 'gru lstm' --width 8 --plain --dropout 0.25"
+    asked = (
+        "--split 0.8,0.1,0.1 --encoding iso8859-1 --min-count 3 --layers 'gru lstm' --width 8 --plain --dropout 0.25"
+    )
     words = ["train", "a book.txt", *shlex.split(asked), "--steps", "0", "--seed", "7"]
     assert run_command([*words, "--run", "one"]) == 0
     first = open_run("one")
