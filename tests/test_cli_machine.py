@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +152,7 @@ def test_a_faulty_file_lists_all_its_faults_with_their_lines(typist, tmp_path):
         ("compile", "parity", "--into", "gru", "--out", "x"),
         ("compile", "parity", "--into", "rnn", "--cells", "4", "--out", "x"),
         ("compile", "parity", "--cells", "-1", "--out", "x"),
+        ("compile", "parity", "--into", "rnn", "--activation", "heaviside", "--out", "x"),
         ("compile", "parity"),
         ("walk", "parity"),
     ],
@@ -189,8 +191,11 @@ def test_every_other_verb_opens_a_compiled_run(typist, tmp_path):
     assert 0 < bits < 3
     assert "circuit" in typist.good("show", "run")
     assert "run" in typist.good("runs", ".")
-    lines = typist.good("sample", "run", "--length", "400", "--seed", "2").split("\n")[1:-1]
-    assert lines and all(built_in("quotes").run(line.split("=")[0]).accepted for line in lines)
+    text = typist.json("sample", "run", "--length", "400", "--seed", "2")["text"]
+    lines = text.split("\n")[1:-1]
+    answers = [line[-1] for line in lines]
+    assert set(answers) == {"0", "1"}
+    assert all(int(line[-1]) == built_in("quotes").run(line.split("=")[0]).accepted for line in lines)
 
 
 def test_the_search_recovers_the_units_of_a_compiled_machine(typist):
@@ -214,3 +219,91 @@ def test_beyond_the_exact_depth_it_refuses_and_with_cells_it_goes_on(typist):
     assert "step" in said and "brackets" in said
     assert typist.json("sample", "cells", "--prompt", deep, "--length", "1")["text"] == "1"
     assert json.loads(typist.good("machine", "run", "dyck-2", deep[:-1], "--json"))["accepted"] is True
+
+
+SLOW = """machine slow
+kind turing
+alphabet a
+start q
+halt h
+otherwise halt
+rules
+  q a -> q R
+  q _ -> r a L
+  r a -> r L
+  r _ -> q a R
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "exact", "said"),
+    [
+        (("parity",), {}, "at any length: it has no memory"),
+        (("dyck-2", "--cells", "0"), {"brackets": 23}, "up to 23 symbols on brackets; beyond it an error"),
+        (("dyck-2",), {"brackets": 1032}, "up to 1,032 symbols on brackets (256 memory cells each)"),
+        (("dyck-2", "--cells", "1"), {"brackets": 12}, "up to 12 symbols on brackets (1 memory cell each)"),
+        (("a-n-b-n",), {"depth": 2**45}, "a count of 35,184,372,088,832 in depth"),
+        (("a-n-b-n", "--into", "lstm"), {"depth": 2**24}, "a count of 16,777,216 in depth"),
+    ],
+    ids=str,
+)
+def test_compile_says_how_far_it_is_exact(typist, words, exact, said):
+    told = typist.json("machine", "compile", *words, "--out", "one", "--characters", "1500")
+    assert told["exact_up_to"] == exact and told["examples_answered"] is True
+    shown = typist.good("machine", "compile", *words, "--out", "two", "--characters", "1500")
+    assert said in " ".join(shown.split())
+
+
+def test_memory_cells_hold_exactly_what_compile_says(typist):
+    for cells in (1, 3):
+        name = f"run{cells}"
+        told = typist.json("machine", "compile", "dyck-2", "--cells", str(cells), "--out", name, "--characters", "1500")
+        most = told["exact_up_to"]["brackets"]
+        typist.good("sample", name, "--prompt", "(" * most, "--length", "1")
+        assert f"step {most + 1}" in typist.bad("sample", name, "--prompt", "(" * (most + 1), "--length", "1")
+
+
+def test_a_failed_compilation_leaves_nothing_behind(typist, tmp_path, monkeypatch):
+    from unrolled.errors import TrainingError
+    from unrolled.training.run_folder import RunFolder
+
+    def full(*_):
+        raise TrainingError(expected="to write", received="a full disk", remedy="make room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "publish_weights", full)
+        typist.bad("machine", "compile", "parity", "--out", "x", "--characters", "1500")
+    assert not (tmp_path / "x").exists()
+    typist.good("machine", "compile", "parity", "--out", "x", "--characters", "1500")
+    assert "another --out" in typist.bad("machine", "compile", "parity", "--out", "x")
+
+
+def test_a_machine_that_answers_nothing_in_time_is_compiled_all_the_same(typist, tmp_path):
+    (tmp_path / "slow.machine").write_text(SLOW)
+    shown = typist.good("machine", "compile", "slow.machine", "--out", "run", "--limit", "100", "--characters", "4000")
+    assert "no input was answered within 100 tokens" in " ".join(shown.split())
+    assert typist.json("score", "run")["bits_per_char"] < 1
+    assert typist.json("sample", "run", "--prompt", "aa=", "--length", "50", "--seed", "1")["text"] == "." * 50
+
+
+@pytest.mark.parametrize("name", ["busy-beaver-4", "busy-beaver-2"])
+def test_what_is_certain_costs_nothing_in_any_part(typist, name):
+    told = typist.json("machine", "compile", name, "--out", "run", "--characters", "20000")
+    assert told["valid_bits_per_char"] < 1e-6
+    for part in ("train", "valid", "test"):
+        assert typist.json("score", "run", "--part", part)["bits_per_char"] < 1e-6
+
+
+def test_heaviside_units_do_the_same(typist):
+    for activation in ("saturated-linear", "heaviside"):
+        told = typist.json(
+            "machine", "compile", "quotes", "--activation", activation, "--out", activation, "--characters", "3000"
+        )
+        assert told["activation"] == activation
+    texts = [
+        typist.json("sample", name, "--length", "300", "--seed", "5")["text"]
+        for name in ("saturated-linear", "heaviside")
+    ]
+    assert texts[0] == texts[1]
+    units = json.loads(Path("heaviside/config.json").read_text())["model"]["layers"][0]["units"]
+    assert {unit[2] for unit in units} == {"step"}, "a finite automaton needs no other"

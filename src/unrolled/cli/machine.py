@@ -6,7 +6,6 @@ torch.
 
 import shlex
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -18,6 +17,7 @@ from unrolled.errors import ConfigError
 from unrolled.text.display import visible_line
 
 if TYPE_CHECKING:
+    from unrolled.programs.compiled_folder import Compiled
     from unrolled.programs.turing import Machine, Result, TuringMachine
 
 LIMIT = 100_000
@@ -134,14 +134,16 @@ def machine_compile(
     *,
     out: Folder,
     into: Annotated[Literal["circuit", "rnn", "lstm"], Parameter(show_default=True)] = "circuit",
+    activation: Literal["saturated-linear", "heaviside"] | None = None,
     cells: Whole | None = None,
     characters: Count = 60_000,
+    limit: Count = 2_000,
     seed: Whole = 1,
     json: Json = False,
 ) -> int:
     """Compile a machine into the weights of a recurrent network, and write it as a run.
 
-    The network reads lines such as `1011+110=.........10001`: the input, a sign that it is over, a tick for each step
+    The network reads lines such as `1011+110=......10001`: the input, a sign that it is over, a tick for each step
     of computing, and the answer. It predicts every token that is certain, with certainty.
 
     Parameters
@@ -152,10 +154,14 @@ def machine_compile(
         The run folder.
     into
         Units with names (circuit), a plain Elman network (rnn; finite automata), or counting cells (lstm).
+    activation
+        Of the units of a circuit that are always 0 or 1: clip(sum), or a threshold (default: saturated-linear).
     cells
         Hold each stack in numbers of few bits and so many memory cells (default: 256); 0 for one number in float64.
     characters
         About how much text to write for the run: lines of the machine's own work.
+    limit
+        Leave inputs out of that text that keep the machine busy for more tokens.
     seed
         Of that text.
     json
@@ -166,19 +172,26 @@ def machine_compile(
     from unrolled.programs.library import machine_named
 
     found, voice = machine_named(machine), Voice(as_json=json)
-    from unrolled.programs.compiled_folder import FEATURES, write_compiled
+    from unrolled.programs.compiled_folder import FEATURES, CompileRequest, write_compiled
     from unrolled.programs.stream import lower
 
-    run = write_compiled(found, out, form=into, cells=cells, characters=characters, seed=seed)
-    (metric,) = _metrics(out)
-    bits = metric["valid_bits_per_char"]
+    request = CompileRequest(into, activation, cells=cells, characters=characters, limit=limit, seed=seed)
+    made = write_compiled(found, out, request)
+    run, units = made.run, sum(made.run.model.units.values())
     if json:
-        told = {"run": str(out), "params": run.config.parameters, "units": sum(run.model.units.values())}
-        voice.result({**told, "valid_bits_per_char": bits})
+        told = {"run": str(out), "params": run.config.parameters, "units": units}
+        told |= {"activation": made.activation, "cells": made.cells}
+        told |= {"exact_up_to": dict(made.depths), "examples_answered": made.answered}
+        voice.result({**told, "valid_bits_per_char": made.bits})
         return 0
     voice.say(f"run      {out}", style="bold")
-    voice.say(f"model    {run.config.description}, {sum(run.model.units.values())} units")
-    voice.say(f"score    {bits:.3f} bits per character of its own lines: only what the input will be is not certain")
+    voice.say(f"model    {run.config.description}, {units} units")
+    voice.say(f"exact    {_exact(made)}")
+    if made.answered:
+        said = "what the input will be is not certain, all else is"
+    else:
+        said = f"no input was answered within {limit:,} tokens (--limit) and the memories, so lines break off"
+    voice.say(f"score    {made.bits:.3f} bits per character of its own lines: {said}")
     typed, example = shlex.quote(str(out)), found.examples[0].text if found.examples else ""
     prompt = shlex.quote(example + lower(found).end)
     voice.commands(
@@ -193,6 +206,19 @@ def machine_compile(
         ]
     )
     return 0
+
+
+def _exact(made: "Compiled") -> str:
+    """Say how far a compiled network is exact."""
+    if not made.depths:
+        return "at any length: it has no memory but its states"
+    held = [
+        f"{'a count of ' if name in made.counters else ''}{most:,} "
+        f"{'in' if name in made.counters else 'symbols on'} {visible_line(name)}"
+        for name, most in made.depths.items()
+    ]
+    cells = f" ({made.cells:,} memory cell{'s' * (made.cells > 1)} each)" if made.cells else ""
+    return f"at any length, with up to {', '.join(held)}{cells}{'; beyond it an error' if made.checked else ''}"
 
 
 def _told(voice: Voice, machine: "Machine | TuringMachine", text: str, result: "Result") -> None:
@@ -226,9 +252,3 @@ def _about(machine: "Machine | TuringMachine") -> dict[str, object]:
         "description": machine.description,
         "example": shown,
     }
-
-
-def _metrics(folder: Path) -> list[dict[str, object]]:
-    from unrolled.training.run_folder import RunFolder
-
-    return RunFolder.open(folder).metrics()

@@ -60,12 +60,20 @@ def assemble(circuit: Circuit, *, cells: int = 0, precision: int = 64) -> Weight
     return config, vocabulary, _weights(circuit, vocabulary, width)
 
 
-def depths(circuit: Circuit, *, precision: int = 64) -> dict[str, int]:
-    """Return how much every memory can hold exactly without cells: symbols of a stack, the count of a counter."""
-    return {
-        memory.memory: memory.deepest(BITS[precision]) if isinstance(memory, StackUnit) else _largest(precision)
-        for memory in circuit.memories
-    }
+def depths(circuit: Circuit, *, cells: int = 0, precision: int = 64) -> dict[str, int]:
+    """Return how much every memory can hold exactly: symbols of a stack, the count of a counter.
+
+    With cells, a unit with more than twice what a cell takes moves that much into the next one: when all are full, it
+    holds twice as much itself.
+    """
+    found: dict[str, int] = {}
+    for memory in circuit.memories:
+        if isinstance(memory, StackUnit):
+            _, _, deepest, moved = _stack_row(memory, cells, precision)
+            found[memory.memory] = (cells + 2) * moved if cells else deepest
+        else:
+            found[memory.memory] = _largest(precision)
+    return found
 
 
 def compiled_model(program: Program, *, cells: int = 0, precision: int = 64) -> tuple[Stack, Vocabulary]:

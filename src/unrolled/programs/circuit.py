@@ -11,9 +11,9 @@ One step of a compiled Program, level by level; "past" means the step before:
     S.nonempty, S.at_least_X, S.top_is_X      0/1   tests of the new value; the last symbol's two tests are one
     expects.N       0/1   state and tops are now those of expectation N of the Program
 
-What is always 0 or 1 is `clip` or `step` (Heaviside), as one likes: every sum that such a unit can see is either at most
-0 or at least 1, where both say the same. So an automaton may be all Heaviside. What a memory holds cannot: it is a
-number between, which a threshold would throw away.
+What is always 0 or 1 is `clip` or `step` (Heaviside), as one likes: every sum that such a unit can see is at most 0 or
+at least 1, where both say the same. So an automaton may be all Heaviside. What a memory holds cannot: it is a number,
+which a threshold would throw away.
 
 A stack of p symbols is a number in base b, a power of two and at least 2 p: q = sum of digit_k / b^k, the top first;
 symbol i has the digit 2 i + 1. Then clip(b q - 2 i) is exactly 1 where the top is symbol i or a later one and exactly

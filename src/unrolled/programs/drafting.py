@@ -19,6 +19,8 @@ YES, NO = "1", "0"
 GROWING, ENDING = 0.25, 0.15
 """The weight of input that makes a memory grow, where other input has 1; and that of the end of the input, as a share
 of all that may come instead. So inputs are neither endless nor mostly empty when a network draws them."""
+SLIP = 0.03
+"""The weight of all that can only be rejected, together: less than that of anything else that may come."""
 
 
 class Draft:
@@ -96,6 +98,11 @@ class Draft:
 def with_end(weights: Mapping[str, float], end: str) -> dict[str, float]:
     """Return the weights of input symbols with that of the end of the input beside them."""
     return {**weights, end: ENDING * sum(weights.values()) or 1.0}
+
+
+def lost(symbols: Sequence[str], end: str) -> dict[str, float]:
+    """Return the weights where nothing is to be gained any more: the end of the input as often as all its symbols."""
+    return dict.fromkeys(symbols, 1 / max(1, len(symbols))) | {end: 1.0}
 
 
 def free(wanted: str, taken: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ Knows nothing about tapes, about circuits or about networks.
 
 from collections.abc import Iterable, Mapping
 
-from unrolled.programs.drafting import GROWING, NO, YES, Draft, covering, free_memory, table, with_end
+from unrolled.programs.drafting import GROWING, NO, SLIP, YES, Draft, covering, free_memory, lost, table, with_end
 from unrolled.programs.faults import Tops, uncovered
 from unrolled.programs.program import RESET, Program
 from unrolled.programs.turing import END, Action, Machine, Memory, Rule
@@ -18,8 +18,8 @@ def lower_machine(machine: Machine) -> Program:
 
     A machine whose every rule reads is run in real time: a token of the input is a step, the end sign is the first
     step that reads END (when there is one), and every further one is a tick. What it writes is either said in the
-    same steps (when all of it is written behind the input, a symbol each, and nothing else happens in between), or
-    kept on a stack, turned round and said in the end.
+    same steps (when all of it is written behind the input, a symbol each, nothing else happens in between, and what is
+    said is never rejected), or kept on a stack, turned round and said in the end.
 
     A machine with rules that read nothing cannot keep up with its input, so the input is buffered: pushed on a stack,
     turned round by one tick a symbol and one more, and read from there with a tick for every step of the machine.
@@ -49,6 +49,7 @@ class _Lowering:
         self.rejected = draft.name("rejected")
         self.writing = draft.name("writing")
         self.done = draft.name("done")
+        self.marked = machine.accepting or (frozenset() if machine.acceptor else frozenset(machine.states))
 
     def tops(self, tops: Tops) -> dict[str, str | None]:
         return {memory.name: top for memory, top in zip(self.machine.memories, tops, strict=True)}
@@ -65,7 +66,7 @@ class _Lowering:
         draft, acceptor = self.draft, self.machine.acceptor
         draft.step(self.sink, [draft.end], self.rejected if acceptor else self.done)
         draft.step(self.sink, None, self.sink)
-        draft.expect(self.sink, {draft.end: 1})
+        draft.expect(self.sink, lost(self.machine.alphabet, draft.end))
         self.only(self.accepted, self.done, YES)
         self.only(self.rejected, self.done, NO)
         self.only(self.done, self.done, RESET)
@@ -89,7 +90,6 @@ class _RealTime(_Lowering):
         self.stacks = (free_memory("output", machine.memories), free_memory("said", machine.memories))
         super().__init__(machine, (), keeps_output=self.early)
         self.after: dict[str, str] = {}
-        self.marked = machine.accepting or (frozenset() if machine.acceptor else frozenset(machine.states))
         self.hopeful = _leads_to(machine, self.marked)
 
     def program(self) -> Program:
@@ -123,7 +123,7 @@ class _RealTime(_Lowering):
     def at_rest(self, state: str) -> str:
         if self.machine.acceptor:
             return self.accepted if state in self.marked else self.rejected
-        return self.writing if self.early else self.done
+        return self.writing if self.early and state in self.marked else self.done
 
     def behind(self, state: str) -> str:
         """Return the program's state for a state of the machine when the input is over."""
@@ -155,6 +155,10 @@ class _RealTime(_Lowering):
             draft.expect(state, weights, self.tops(tops))
 
     def _weights(self, state: str, tops: Tops) -> Mapping[str, float]:
+        """What may still be accepted has its weight; the rest, so that it is seen at all, shares a small one.
+
+        An automaton's input may end anywhere: there, that it is rejected is no slip.
+        """
         weights: dict[str, float] = {}
         for symbol in self.machine.alphabet:
             rule = covering(self.rules(state, symbol), _tops, tops)
@@ -166,21 +170,27 @@ class _RealTime(_Lowering):
             may_end = state in self.marked
         else:
             may_end = rule.to in (self.hopeful if self.rules(rule.to, END) else self.marked)
-        return with_end(weights, self.draft.end) if may_end or not weights else weights
+        end = self.draft.end
+        if not weights and not may_end:
+            return lost(self.machine.alphabet, end)
+        if may_end or not self.machine.memories:
+            weights = with_end(weights, end)
+        slips = [token for token in (*self.machine.alphabet, end) if token not in weights]
+        return weights | dict.fromkeys(slips, SLIP / max(1, len(slips)))
 
     def _behind(self, state: str) -> None:
-        draft, here, rules = self.draft, self.after[state], self.rules(state, END)
+        machine, draft, here, rules = self.machine, self.draft, self.after[state], self.rules(state, END)
         for rule in rules:
             draft.step(here, None, self.behind(rule.to), self.tops(rule.tops), self.does(rule))
         for tops in self.uncovered(rules):
-            draft.step(here, None, self.writing if self.early else self.done, self.tops(tops))
+            draft.step(here, None, self.done if machine.acceptor else self.at_rest(state), self.tops(tops))
 
         def expected(tops: Tops) -> Mapping[str, float]:
             if rule := covering(rules, _tops, tops):
                 return {rule.write if self.late and rule.write else draft.tick: 1.0}
-            if self.machine.acceptor:
+            if machine.acceptor:
                 return {YES if state in self.marked else NO: 1.0}
-            return {draft.tick if self.early else RESET: 1.0}
+            return {draft.tick if self.early and state in self.marked else RESET: 1.0}
 
         for tops, weights in table([rule.tops for rule in rules], self.alphabets, expected):
             draft.expect(here, weights, self.tops(tops))
@@ -225,16 +235,16 @@ class _Buffered(_Lowering):
             if rule.write:
                 actions[kept] = Action(push=tuple(rule.write))
             draft.step(state, None, rule.to, tops, actions)
-        marked = machine.accepting or (frozenset() if machine.acceptor else frozenset(machine.states))
 
         def outcome(tops: Tops) -> str:
             """What a token stands for over these tops: the tick, an answer, or the end of the line."""
             if covering(rules, self._seen, tops):
                 return draft.tick
             at_rest = not self.symbols or tops[-1] == ""
+            accepts = at_rest and state in self.marked
             if machine.acceptor:
-                return YES if at_rest and state in marked else NO
-            return "say" if at_rest else RESET
+                return YES if accepts else NO
+            return "say" if accepts else RESET
 
         alphabets = (*self.alphabets, self.symbols) if self.symbols else self.alphabets
         rest = ((None,) * len(self.alphabets) + ("",),) if self.symbols else ()
@@ -257,7 +267,10 @@ def _tops(rule: Rule) -> Tops:
 
 
 def _writes_late(machine: Machine) -> bool:
-    """Tell whether all that is written comes behind the input, a symbol a step, with no other step once it began."""
+    """Tell whether all that is written comes behind the input, a symbol a step, with no other step once it began.
+
+    And it must be sure by then that the machine accepts: what is rejected has no output.
+    """
     writers = [rule for rule in machine.rules if rule.write]
     if not writers or any(rule.read != END or len(rule.write) != 1 for rule in writers):
         return False
@@ -269,7 +282,7 @@ def _writes_late(machine: Machine) -> bool:
                     return False
                 if rule.to not in begun:
                     begun.append(rule.to)
-    return True
+    return not machine.accepting or machine.accepting.issuperset(begun)
 
 
 def _leads_to(machine: Machine, marked: frozenset[str]) -> frozenset[str]:

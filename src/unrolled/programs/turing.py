@@ -97,9 +97,9 @@ class Machine:
     It takes steps as long as a rule fits: a rule that reads nothing, else one that reads the next symbol, else, when
     the input is over, one that reads END (as often as there are rules for it). It is stuck where no rule fits and
     there is still input; else it is at rest. A machine whose rules write nothing is an acceptor, which accepts when
-    it is at rest in an accepting state. A machine whose rules write is a transducer: what it wrote is its output when
-    it is at rest, and nothing when it is stuck; it accepts at rest in an accepting state, or in any state if no
-    state is marked as accepting.
+    it is at rest in an accepting state. A machine whose rules write is a transducer: it accepts at rest in an
+    accepting state, or in any state if no state is marked as accepting, and what it wrote is then its output; when it
+    rejects it has none, whatever it wrote.
 
     `otherwise="reject"` says that being stuck is meant; else every state must have a rule for every symbol of the
     alphabet. `source` is the file that it was read from. Raises MachineError with all faults at once.
@@ -160,7 +160,8 @@ class Machine:
         (last,) = deque(self.trace(text, limit), maxlen=1)
         at_rest = last.read == len(text)
         marked = self.accepting or (frozenset() if self.acceptor else frozenset(self.states))
-        return Result(at_rest and last.state in marked, last.output if at_rest else "", last.step)
+        accepted = at_rest and last.state in marked
+        return Result(accepted, last.output if accepted else "", last.step)
 
 
 @dataclass(frozen=True)
