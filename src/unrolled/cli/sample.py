@@ -84,21 +84,17 @@ def sample(
     from unrolled.neurons.clamps import Clamps
     from unrolled.sampling import SamplingOptions
 
-    drawn = asdict(draw)
-    drawn["temperature"] = TEMPERATURE if draw.temperature is None else draw.temperature
+    drawn = asdict(draw) | {"temperature": TEMPERATURE if draw.temperature is None else draw.temperature}
     SamplingOptions(**drawn)  # refuses nonsense before the model is read
     opened = open_run(run)
     tap = Clamps.parse(clamp, opened.model.units) if clamp else untouched
     voice = Voice(as_json=True)
-    if prompt and (strangers := opened.vocabulary.unknown(prompt)):
-        shown = ", ".join(repr(c) for c in strangers[:8])
-        voice.note(f"the model has never seen {shown}: read as its unknown symbol")
+    _note_strangers(voice, opened, prompt)
     regime = opened.config.options.regime
     if regime == "tags":
         return _tag(opened, prompt, tap, {"run": str(run), "prompt": prompt, "clamps": list(clamp)}, count, json=json)
     if regime == "pairs":
-        if prompt and draw.temperature is None:
-            drawn["temperature"] = 0.0
+        drawn["temperature"] = 0.0 if prompt and draw.temperature is None else drawn["temperature"]
         prompt = _as_source(prompt)
     start = prompt or opening(opened.vocabulary)
     chosen = randbelow(2**31) if seed is None else seed
@@ -107,8 +103,7 @@ def sample(
     if count > 1:
         seeds = range(chosen, chosen + count)
         written = opened.samples(start, length, seeds=seeds, tap=tap, **drawn)
-        if regime == "pairs":
-            written = [text.partition("\n")[0] for text in written]
+        written = [text.partition("\n")[0] for text in written] if regime == "pairs" else written
         if json:
             found = [{"seed": one, "text": text} for one, text in zip(seeds, written, strict=True)]
             Voice().result({**told, "count": count, "texts": found})
@@ -127,6 +122,12 @@ def sample(
     if seed is None and voice.console.is_terminal:
         voice.say(f"(seed {chosen})", style="dim")
     return 0
+
+
+def _note_strangers(voice: Voice, opened: "Run", prompt: str) -> None:
+    if strangers := opened.vocabulary.unknown(prompt):
+        shown = ", ".join(repr(c) for c in strangers[:8])
+        voice.note(f"the model has never seen {shown}: read as its unknown symbol")
 
 
 def _as_source(prompt: str) -> str:
