@@ -26,8 +26,6 @@ SAMPLE_ROWS = 4096
 """So many places, from all over the text, give the quantiles."""
 PROBE_ROWS = 40_000
 PROBE_ROWS_PER_UNIT = 16
-DIGITS = 3
-"""Of a score by quantiles: what differs by less is alike, and comes in the order of the model's units."""
 RIDGE = 1e-3
 """Of the number of rows: what is added to the diagonal of the units' covariance."""
 
@@ -156,7 +154,7 @@ class Screen:
                 score = chance + abs(away)
                 found.append((abs(away), group, int(index), sign, score))
         chosen: dict[tuple[str, int], tuple[str, int, int, float]] = {}
-        for _, group, index, sign, score in sorted(found, key=lambda one: -round(one[0], DIGITS)):
+        for _, group, index, sign, score in sorted(found, key=lambda one: -one[0]):
             whose = group if len(self.scores[group]) == 1 else layer_of(group)
             chosen.setdefault((whose, index), (group, index, sign, score))
         return list(chosen.values())[:count]
