@@ -9,7 +9,9 @@ import pytest
 
 from typed import Typist
 from unrolled.laboratory import open_run
+from unrolled.programs.automata import Sources, automaton_of
 from unrolled.programs.library import ORDER, built_in
+from unrolled.programs.stream import lower
 from unrolled.programs.units import Circuit
 
 ENDS_IN_AB = """machine ends-in-ab
@@ -307,3 +309,14 @@ def test_heaviside_units_do_the_same(typist):
     assert texts[0] == texts[1]
     units = json.loads(Path("heaviside/config.json").read_text())["model"]["layers"][0]["units"]
     assert {unit[2] for unit in units} == {"step"}, "a finite automaton needs no other"
+
+
+@pytest.mark.parametrize(("name", "form"), [("parity", "circuit"), ("even-pairs", "rnn"), ("cycle-navigation", "rnn")])
+def test_what_is_extracted_from_a_compiled_run_is_the_machine(typist, name, form):
+    typist.good("machine", "compile", name, "--into", form, "--out", "run", "--characters", "2000")
+    machine = built_in(name)
+    letters = "".join(machine.alphabet)
+    told = typist.json("task", "extract", "run", "--alphabet", letters, "--length", "6", "--longer", "50")
+    wanted = automaton_of(lower(machine), Sources.over(letters))
+    assert told["outputs"] == list(wanted.outputs)
+    assert told["transitions"] == [list(edge) for edge in wanted.edges()]

@@ -17,6 +17,7 @@ from unrolled.text.display import visible_line
 if TYPE_CHECKING:
     from unrolled.programs.automata import Automaton, Sources
     from unrolled.programs.extraction import Extraction
+    from unrolled.text.vocabulary import Vocabulary
 
 
 @Parameter(name="*")
@@ -48,7 +49,7 @@ def task_extract(
     Parameters
     ----------
     run
-        A run of `unrolled task train` on a regular task, or, with --alphabet, any run on pairs.
+        A run of `unrolled task train` on a regular task, or, with --alphabet, any run on pairs or compiled machine.
     alphabet
         Ask all strings over these symbols (default: the sources of the run's task).
     svg
@@ -71,7 +72,8 @@ def task_extract(
     options = ExtractionOptions(length=ask.length, longer=ask.longer, states=ask.states, seed=ask.seed)
     voice.say(f"asking   {visible_line(str(run))} about sources over {' '.join(map(visible_line, sources.letters))} …")
     with autocast(opened.model, opened.config.training.precision):
-        found = extract(opened.model, opened.vocabulary, sources, options=options)
+        end = _end(opened.vocabulary, alphabet)
+        found = extract(opened.model, opened.vocabulary, sources, end=end, options=options)
     compiled = _compiled(task, sources)
     drawn = [("what training found", found.automaton)] + ([("compiled", compiled)] if compiled is not None else [])
     if svg is not None:
@@ -91,8 +93,20 @@ def task_extract(
     if svg is not None:
         voice.say(f"drawn in {visible_line(str(svg))}")
     else:
-        voice.commands([(f"unrolled task extract {shlex.quote(str(run))} --svg automaton.svg", "draw both")])
+        asked = "" if alphabet is None else f" --alphabet {shlex.quote(alphabet)}"
+        what = "draw both" if len(drawn) > 1 else "draw it"
+        voice.commands([(f"unrolled task extract {shlex.quote(str(run))}{asked} --svg automaton.svg", what)])
     return 0
+
+
+def _end(vocabulary: "Vocabulary", alphabet: str | None) -> str:
+    """Return what ends a source: a TAB, or, for a compiled machine, which has never seen one, its own sign."""
+    from unrolled.programs.drafting import ENDS
+    from unrolled.text.pairs import TAB
+
+    if alphabet is None or TAB in vocabulary.symbols:
+        return TAB
+    return next((sign for sign in ENDS if sign in vocabulary.symbols and sign not in alphabet), TAB)
 
 
 def _compiled(task: str | None, sources: "Sources") -> "Automaton | None":
