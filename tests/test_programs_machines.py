@@ -247,7 +247,7 @@ def test_machines_by_name_and_by_file(tmp_path):
             machine_named(wrong)
     text = machine_path("reverse").read_text(encoding="utf-8").rstrip()
     copied.write_text(f"{text}\nexample ab -> ab\nexample b -> b\nexample a -> reject\n", encoding="utf-8")
-    with pytest.raises(MachineError, match="mine.machine without faults, got 2 faults") as caught:
+    with pytest.raises(MachineError, match=r"mine\.machine without faults, got 2 faults") as caught:
         machine_named(str(copied))
     last = text.count("\n") + 1
     assert caught.value.faults == (
