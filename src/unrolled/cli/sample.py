@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import chain, islice, takewhile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -84,7 +84,8 @@ def sample(
     from unrolled.neurons.clamps import Clamps
     from unrolled.sampling import SamplingOptions
 
-    drawn = asdict(draw) | {"temperature": TEMPERATURE if draw.temperature is None else draw.temperature}
+    drawn: dict[str, Any] = asdict(draw)
+    drawn["temperature"] = TEMPERATURE if draw.temperature is None else draw.temperature
     SamplingOptions(**drawn)  # refuses nonsense before the model is read
     opened = open_run(run)
     tap = Clamps.parse(clamp, opened.model.units) if clamp else untouched
