@@ -73,7 +73,7 @@ export function showHead(data) {
   refill(byId("facts"), ...[
     facts.description,
     typeof facts.bits_per_char === "number" ? `${fixed(facts.bits_per_char)} bits per character ${scored}` : null,
-    kind === "untrained" ? "not trained: its weights are random" : null,
+    kind === "untrained" ? "not trained" : null,
     kind === "compiled" ? "not trained: its weights are the machine's rules" : null,
     kind === "trained" && typeof facts.seconds === "number"
       ? `trained for ${duration(facts.seconds)}, ${whole(facts.steps)} steps` : null,
