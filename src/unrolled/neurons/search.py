@@ -152,9 +152,11 @@ def untrained_bounds(reached_KF: np.ndarray) -> np.ndarray:
     # Near 1 the scale has no end: copies that reach 0.9999 and 0.99999 differ in nothing that matters here.
     z_KF = np.arctanh(np.clip(reached_KF, -HIGHEST, HIGHEST))
     own_F = z_KF.var(axis=0, ddof=1)
-    variance_F = (own_F + np.median(own_F)) / 2
+    # A feature of its own large spread keeps it; a small one may be luck, and is drawn towards the others'.
+    variance_F = np.maximum(own_F, (own_F + np.median(own_F)) / 2)
     freedom = 2 * (copies - 1)
-    times = _student(1 - ALPHA / features, freedom) * np.sqrt(1 + 1 / copies)
+    # A copy shows its best unit of each feature; of the network itself several are judged.
+    times = _student(1 - ALPHA / (features * PER_FEATURE), freedom) * np.sqrt(1 + 1 / copies)
     return np.tanh(z_KF.mean(axis=0) + times * np.sqrt(variance_F))
 
 
