@@ -26,7 +26,7 @@ from unrolled.pages import bundle
 from unrolled.pages.builder import as_block, build_page, policy, sealed, write_page
 from unrolled.pages.contents import Excerpt, Found, choose_passage, given_away, page_data, plain
 from unrolled.pages.weights import float16_weights
-from unrolled.programs.compiled_folder import write_compiled
+from unrolled.programs.compiled_folder import CompileRequest, write_compiled
 from unrolled.programs.library import machine_named
 
 SKELETON = """<!doctype html><html><head><meta http-equiv="Content-Security-Policy" content="{{csp}}">
@@ -127,8 +127,8 @@ def test_a_page_says_how_its_weights_came_to_be(run, tmp_path):
     untrained = replace(run.config, training=replace(run.config.training, steps=0))
     assert facts(replace(run, config=untrained))["kind"] == "untrained"
     for form in ("circuit", "rnn", "lstm"):
-        compiled = write_compiled(machine_named("parity"), tmp_path / form, form=form, characters=4000)
-        told = facts(compiled)
+        request = CompileRequest(form=form, characters=4000)
+        told = facts(write_compiled(machine_named("parity"), tmp_path / form, request).run)
         assert told["kind"] == "compiled" and told["command"] == "unrolled machine compile", form
     # A page that was read back has no answer key beside it: circuits are known by their units alone.
     (tmp_path / "circuit" / "features.py").unlink()

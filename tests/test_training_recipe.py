@@ -54,6 +54,7 @@ def plan(train_chars=1_000_000, valid_chars=50_000, **request):
         ("warm_up", 11),
         ("hold", 0.25),
         ("weight_decay", 0.0),
+        ("average", 25),
         ("beta2", 0.9),
         ("clip", 0.5),
         ("evaluate_every", 13),
@@ -73,7 +74,7 @@ def test_every_training_field_is_honoured(name, value):
 def test_every_request_field_is_tested_here():
     """A new field of Request must be added to the tests of this file."""
     tested = {"family", "layers", "minutes", "steps", "chars", "params", "width", "plain", "dropout"}
-    tested |= {"precision", "seed", "optimizer", "matrix_rate", "forget_every", "hold"}
+    tested |= {"precision", "seed", "optimizer", "matrix_rate", "forget_every", "hold", "average"}
     tested |= {"lanes", "unroll", "rate", "warm_up", "weight_decay", "beta2", "clip", "evaluate_every", "patience"}
     assert {field.name for field in fields(Request)} == tested
     names = {field.name for field in fields(TrainingConfig)}
