@@ -140,12 +140,14 @@ def train_new(
     from unrolled.cli.interrupts import listening
     from unrolled.cli.reading import read
     from unrolled.laboratory import new_run_path
+    from unrolled.text.corpus import check_enough
     from unrolled.training.experiment import begin
     from unrolled.training.recipe import Request, make_plan
 
     request, options = Request(**asdict(arguments)), text.options()
     _check_early(request, run)
     corpus = read(voice, texts, options)
+    check_enough(corpus, 2)
     if not voice.live:
         voice.say("measuring this machine …")
     with voice.console.status("measuring this machine …"):
