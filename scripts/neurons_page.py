@@ -50,10 +50,10 @@ minutes one of them above 0.95.
 - After 15 minutes there is one of 0.997. Without it closing quotes cost more than without any random unit, but held on
   or off the network writes as many quotes, because others do the same work: the next two (0.989 and 0.947) are proved
   both ways. With 128 characters of backpropagation the best quote unit, 0.997, is proved both ways itself.
-- The line is missed after 15 minutes: 0.856 with the recipe's 64 characters of backpropagation (proved both ways), 0.966
-  with 128 (clamping shows it; in its ablation one random unit costs more), though both have a unit for "the line is
-  nearly full" at 0.989 and 0.997. A line is 70 characters long: gradients that flow through 64 at most do not see its
-  beginning from its end.
+- The line is missed after 15 minutes: 0.856 with the recipe's 64 characters of backpropagation (proved both ways),
+  0.966 with 128 (clamping shows it; in its ablation one random unit costs more), though both have a unit for "the
+  line is nearly full" at 0.989 and 0.997. A line is 70 characters long: gradients that flow through 64 at most do
+  not see its beginning from its end.
 - After 20 minutes, for which the recipe takes 512 units and 96 characters, one cell follows the position in the line
   at 0.9998, and another the quotations at 0.995, both proved both ways.
 """
