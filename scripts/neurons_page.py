@@ -47,9 +47,9 @@ correlation of 0.98 for the position in the line, both found untold and proved b
 minutes one of them above 0.95.
 
 - After 3 minutes there is a quote unit of 0.996, proved both ways.
-- After 15 minutes there is one of 0.997. Without it closing quotes cost more than without any random unit, but held on
+- After 15 minutes there is one of 0.998. Without it closing quotes cost more than without any random unit, but held on
   or off the network writes as many quotes, because others do the same work: the next two (0.989 and 0.947) are proved
-  both ways. With 128 characters of backpropagation the best quote unit, 0.997, is proved both ways itself.
+  both ways. With 128 characters of backpropagation the best quote unit (0.997) is proved both ways itself.
 - The line is missed after 15 minutes: 0.856 with the recipe's 64 characters of backpropagation (proved both ways),
   0.966 with 128 (clamping shows it; in its ablation one random unit costs more), though both have a unit for "the
   line is nearly full" at 0.989 and 0.997. A line is 70 characters long: gradients that flow through 64 at most do
@@ -130,7 +130,7 @@ def table(runs: list[dict]) -> str:
             if card and card["clamp"]:
                 told = card["clamp"]
                 effect += f"; {told['on']:.1f} / {told['untouched']:.1f} / {told['off']:.1f}"
-            born = card["born"].removeprefix(best["unit"] + " ") if card else ""
+            born = card["born"].removeprefix(best["unit"]).removeprefix(":").strip() if card else ""
             lines.append(
                 f"| {run['run']} | {unit} | {best['score']:.3f} ({low:.3f} to {high:.3f}) | {best['probe_score']:.3f}"
                 f" | {best['untrained_score']:.3f} | {best['character_score']:.3f} | {effect} | {born} |"

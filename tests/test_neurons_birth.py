@@ -109,7 +109,11 @@ def test_it_appeared_where_it_stays_halfway(scores, after, by):
     ],
 )
 def test_sentences(after, by, sentence):
-    assert Birth("u[1]", "f", (), after, by).sentence(SECONDS) == sentence
+    assert Birth("u[1]", "f", ((0, 0.5),), after, by).sentence(SECONDS) == sentence
+
+
+def test_a_run_that_kept_nothing_is_not_said_to_have_learned_nothing():
+    assert Birth("u[1]", "f", ()).sentence(SECONDS) == "u[1]: the run kept no weights of its past"
 
 
 def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):

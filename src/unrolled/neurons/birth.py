@@ -40,6 +40,8 @@ class Birth:
 
     def sentence(self, seconds: Mapping[int, float]) -> str:
         """Return `layer1.cell[137] appeared between step 200 and 400 (12 s to 24 s)`, with the run's time at steps."""
+        if not self.points:
+            return f"{self.unit}: the run kept no weights of its past"
         if self.by is None:
             return f"{self.unit} never rose above what untrained models reach"
         if self.after is None:
