@@ -91,7 +91,7 @@ def test_the_page_gives_the_run_back(found, typist):
 
 
 def test_people_are_told_in_sentences_and_what_to_type_next(typist):
-    out = typist.good("neurons", "run", "--no-proof", "--characters", "20k")
+    out = typist.good("neurons", "run", "--no-proof", "--characters", "30k")
     assert re.search(r"layer\d\.\w+\[\d+\] is (on|off) inside double quotes", out)
     assert "5 untrained copies" in out and "--page page.html" in out and "--show" in out
     assert "The current character alone reaches" in out
