@@ -243,3 +243,22 @@ def test_measuring_takes_real_steps_and_leaves_no_trace(monkeypatch):
     precision, seconds, ratio = measure.faster_precision(model, VOCABULARY, config, at_most=0.01)
     assert precision in ("float32", "bfloat16") and seconds > 0 and ratio >= 1
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("slow", "asked"), [(1.4, 9), (3.0, 3)])
+def test_a_precision_that_has_clearly_lost_is_not_measured_further(monkeypatch, slow, asked):
+    now, steps = 0.0, [0, 0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
+
+    def stepper(which, seconds):
+        def step():
+            nonlocal now
+            now += seconds * (100 if which == 1 and steps[which] == 1 else 1)  # one disturbed step decides nothing
+            steps[which] += 1
+
+        return step
+
+    found = measure._timed([stepper(0, 0.01 * slow), stepper(1, 0.01)], 10.0)
+    assert steps == [asked, 9]
+    assert [len(mine) for mine in found] == [asked - 2, 7]
+    assert min(found[1]) == pytest.approx(0.01)
