@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.contest.ngram import NGram
+from unrolled.contest.ngram import NGram, _ranked
 from unrolled.errors import ConfigError, TextError, UnrolledError
 
 
@@ -118,6 +118,13 @@ def test_a_million_symbol_vocabulary_is_exact():
     near, far = NGram.fit(text, 1_100_000), NGram.fit(names[text].astype(np.uint32), 1_100_000)
     again = rng.integers(0, 50, 400)
     np.testing.assert_array_equal(far.log2_probabilities(names[again]), near.log2_probabilities(again))
+
+
+@given(st.lists(st.integers(0, 2**62), min_size=1, max_size=40), st.integers(0, 62))
+def test_ranking_is_what_numpy_says(keys, bits):
+    keys_T = np.array(keys, np.int64) % (1 << bits)
+    for found, wanted in zip(_ranked(keys_T), np.unique(keys_T, return_inverse=True, return_counts=True), strict=True):
+        assert np.array_equal(found, wanted)
 
 
 def test_learns_a_deterministic_text_and_not_noise():

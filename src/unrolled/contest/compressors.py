@@ -4,6 +4,7 @@ Knows nothing about models, vocabularies or how numbers are shown: bytes in, bit
 """
 
 import lzma
+from concurrent.futures import ThreadPoolExecutor
 
 from unrolled.errors import ConfigError, TextError
 
@@ -29,7 +30,9 @@ def xz_bits_per_char(train: bytes, test: bytes, characters: int, limit: int = DE
     if limit < 0:
         raise ConfigError(expected="limit of at least 0 bytes", received=str(limit), remedy="give a larger limit")
     read = train[max(0, len(train) - limit) :]
-    return (_size(read + test) - _size(read)) * 8 / characters
+    with ThreadPoolExecutor(1) as pool:  # compressing needs no Python meanwhile
+        before = pool.submit(_size, read)
+        return (_size(read + test) - before.result()) * 8 / characters
 
 
 def _size(data: bytes) -> int:

@@ -132,7 +132,7 @@ def _grams(text_T: np.ndarray, vocab_size: int, order: int) -> Iterator[tuple[np
     context_T = np.zeros(len(text_T), np.int64)
     for k in range(min(order + 1, len(text_T))):
         shorter, shorter_row_T = keys, row_T
-        keys, row_T, counts = np.unique(context_T * vocab_size + text_T[k:], return_inverse=True, return_counts=True)
+        keys, row_T, counts = _ranked(context_T * vocab_size + text_T[k:])
         if k:
             suffix = np.empty(len(keys), np.int64)
             suffix[row_T] = shorter_row_T[1:]
@@ -140,6 +140,27 @@ def _grams(text_T: np.ndarray, vocab_size: int, order: int) -> Iterator[tuple[np
         context_T = row_T[:-1]
     if len(text_T):
         yield keys, counts
+
+
+def _ranked(keys_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what np.unique does of non-negative keys: the distinct ones, each one's row among them, their counts.
+
+    A key and its position in one integer are sorted three times as fast as positions by their keys.
+    """
+    bits = len(keys_T).bit_length()
+    if int(keys_T.max()).bit_length() + bits > 63:
+        return np.unique(keys_T, return_inverse=True, return_counts=True)
+    packed_T = (keys_T << bits) | np.arange(len(keys_T))
+    packed_T.sort()
+    position_T = packed_T & ((1 << bits) - 1)
+    packed_T >>= bits
+    new_T = np.empty(len(keys_T), bool)
+    new_T[0] = True
+    np.not_equal(packed_T[1:], packed_T[:-1], out=new_T[1:])
+    starts = np.flatnonzero(new_T)
+    row_T = np.empty(len(keys_T), np.int64)
+    row_T[position_T] = np.cumsum(new_T) - 1
+    return packed_T[starts], row_T, np.diff(starts, append=len(keys_T))
 
 
 def _discounted(keys: np.ndarray, counts: np.ndarray, context: np.ndarray, contexts: int) -> _Level:
