@@ -140,6 +140,15 @@ def test_a_long_text_is_read_in_pieces(monkeypatch):
     assert whole["words"] == 0.75 and whole["line_lengths"] == pytest.approx(1.0, abs=0.3)
 
 
+def test_copies_are_looked_for_in_what_a_long_text_begins_its_lanes_with(monkeypatch):
+    text = "".join(f"{n:05}" for n in range(6400))
+    first, later = text[500 * 7 : 500 * 7 + 60], text[500 * 7 + 300 : 500 * 7 + 360]
+    assert measured(first, text)["copied"] == measured(later, text)["copied"] == 60
+    monkeypatch.setattr(structure, "COPY_CHARACTERS", 6400)
+    assert measured(first, text)["copied"] == 60
+    assert measured(later, text)["copied"] < 60
+
+
 @pytest.mark.parametrize("text", ["a", "\n", "ab" * 3, "no newline at all " * 9], ids=len)
 def test_any_text_will_do(text):
     found = reference(text)
