@@ -7,13 +7,14 @@ from unrolled.kernels.attention import ROTARY_BASE, rotary_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.dropout import dropout
 from unrolled.kernels.gelu import linear_gelu
-from unrolled.kernels.norm import rms_norm
+from unrolled.kernels.norm import add_rms_norm, rms_norm
 from unrolled.kernels.recurrence import Weights, elman, gru, gru_with_gates, lstm, lstm_with_gates
 from unrolled.kernels.scan import linear_scan
 
 __all__ = [
     "ROTARY_BASE",
     "Weights",
+    "add_rms_norm",
     "dilated_causal_convolution",
     "dropout",
     "elman",

@@ -118,6 +118,7 @@ class _Inputs:
 class _Elman(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         w_ih, w_hh, b_ih, b_hh = weights
         inputs = _Inputs.of(x, tokens_TB, w_ih, 1)
         hidden = _states(_steps(x, tokens_TB), h_BN, BF16)
@@ -129,11 +130,11 @@ class _Elman(torch.autograd.Function):
         return hidden[1:], hidden[-1].to(h_BN.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, w_hh, x, tokens_TB, rows_RD = ctx.saved_tensors
-        time, batch, units = above[0].shape
+        time, batch, units = hidden[1:].shape
         grads, grad_h = torch.empty_like(hidden[1:]), torch.zeros(batch, units)
-        ready = _ready(above[0], above[1])
+        ready = _ready(above[0], above[1], hidden)
         call("elman_backward", time, batch, units, ready, _packed_transposed(w_hh, 1), hidden, grads, grad_h)
         grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 1).gradients(grads, ctx.needs_input_grad[0])
         grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 1)
@@ -143,18 +144,19 @@ class _Elman(torch.autograd.Function):
 class _GRU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         hidden, states, recurrent, gates, rows_RD = _run_gru(x, tokens_TB, h_BN, weights)
         ctx.save_for_backward(hidden, states, recurrent, weights[1], x, tokens_TB, rows_RD, gates)
         return hidden[1:], states[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, states, recurrent, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
-        time, batch, units = above[0].shape
+        time, batch, units = hidden[1:].shape
         grads, grads_re = (torch.empty(time, batch, 3 * units, dtype=BF16) for _ in range(2))
-        carried = above[1].float().clone()
+        carried = torch.zeros(batch, units) if above[1] is None else above[1].float().clone()
         call(
-            "gru_backward", time, batch, units, _ready(above[0]), _packed_transposed(w_hh, 3), gates, recurrent, states,
+            "gru_backward", time, batch, units, _ready(above[0], None, hidden), _packed_transposed(w_hh, 3), gates, recurrent, states,
             grads, grads_re, carried,
         )  # fmt: skip
         grad_x, grad_ih, bias_ih = _Inputs(x, tokens_TB, rows_RD, 3).gradients(grads, ctx.needs_input_grad[0])
@@ -168,17 +170,19 @@ class _LSTM(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         hidden, cells, gates, rows_RD = _run_lstm(x, tokens_TB, h_BN, c_BN, weights)
         ctx.save_for_backward(hidden, cells, weights[1], x, tokens_TB, rows_RD, gates)
         return hidden[1:], hidden[-1].to(h_BN.dtype), cells[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, cells, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
-        time, batch, units = above[0].shape
+        time, batch, units = hidden[1:].shape
         grads = torch.empty(time, batch, 4 * units, dtype=BF16)
-        grad_h, grad_c = torch.zeros(batch, units), above[2].float().clone()
-        ready, packed = _ready(above[0], above[1]), _packed_transposed(w_hh, 4)
+        grad_h = torch.zeros(batch, units)
+        grad_c = torch.zeros(batch, units) if above[2] is None else above[2].float().clone()
+        ready, packed = _ready(above[0], above[1], hidden), _packed_transposed(w_hh, 4)
         call("lstm_backward", time, batch, units, ready, packed, gates, cells, grads, grad_h, grad_c)
         grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 4).gradients(grads, ctx.needs_input_grad[0])
         grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 4)
@@ -233,9 +237,12 @@ def _room_for_gates(products: Tensor, tokens_TB: Tensor, apart: tuple[int, ...] 
     return torch.empty(tokens_TB.numel(), products.shape[1], dtype=BF16) if tokens_TB.numel() else products
 
 
-def _ready(above_TBN: Tensor, last_BN: Tensor | None = None) -> Tensor:
-    """Return the gradients of every step, those of the returned last state added to the last step's."""
-    ready = above_TBN.to(BF16).contiguous()
+def _ready(above_TBN: Tensor | None, last_BN: Tensor | None, hidden: Tensor) -> Tensor:
+    """Return the gradients of every step, those of the returned last state added to the last step's.
+
+    None is what no loss depends on; `hidden` says the shape.
+    """
+    ready = torch.zeros_like(hidden[1:]) if above_TBN is None else above_TBN.to(BF16).contiguous()
     if last_BN is None:
         return ready
     ready = ready.clone() if ready is above_TBN else ready

@@ -5,6 +5,42 @@
 
 #include "vectors.h"
 
+namespace {
+
+// One row of an RMSNorm; returns 1 / sqrt(mean(x^2) + eps).
+inline float normed_row(int D, const float *x, const float *gain, bf16 *y) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int d = 0; d < D; d += 16) {
+        const __m512 v = _mm512_loadu_ps(x + d);
+        sum = _mm512_fmadd_ps(v, v, sum);
+    }
+    const float scale = 1.0f / __builtin_sqrtf(_mm512_reduce_add_ps(sum) / D + 1e-6f);
+    for (int d = 0; d < D; d += 16)
+        store(y + d, mul(mul(_mm512_loadu_ps(x + d), set1(scale)), _mm512_loadu_ps(gain + d)));
+    return scale;
+}
+
+// dx = scale * (g - n * mean(g * n)) with n = x * scale and g = above * gain, handed to `out` in pieces; the gain's
+// gradient, above * n, is added to `partial`.
+template <class Out>
+inline void norm_back(int D, const float *x, const float *gain, float scales, const bf16 *above, float *partial, Out out) {
+    const __m512 scale = set1(scales);
+    __m512 dot = _mm512_setzero_ps();
+    for (int d = 0; d < D; d += 16) {
+        const __m512 n = mul(_mm512_loadu_ps(x + d), scale), a = load(above + d);
+        _mm512_storeu_ps(partial + d, _mm512_fmadd_ps(a, n, _mm512_loadu_ps(partial + d)));
+        dot = _mm512_fmadd_ps(mul(a, _mm512_loadu_ps(gain + d)), n, dot);
+    }
+    const __m512 mean = set1(_mm512_reduce_add_ps(dot) / D);
+    for (int d = 0; d < D; d += 16) {
+        const __m512 n = mul(_mm512_loadu_ps(x + d), scale);
+        const __m512 g = mul(load(above + d), _mm512_loadu_ps(gain + d));
+        out(d, mul(scale, _mm512_fnmadd_ps(n, mean, g)));
+    }
+}
+
+}  // namespace
+
 extern "C" {
 
 // Weights come as torch keeps them, [G][N][K] in float32: gate after gate. "Blocked" rows stand in the order
@@ -117,23 +153,22 @@ void scatter_rows(int rows, int columns, const int64_t *index, const bf16 *matri
 // y = x / sqrt(mean(x^2) + eps) * gain for every row of D numbers; also 1 / sqrt(...) of each row. float32 to bfloat16.
 void rms_norm_forward(int rows, int D, const float *x, const float *gain, bf16 *y, float *scales, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
+    for (int row = 0; row < rows; ++row) scales[row] = normed_row(D, x + size_t(row) * D, gain, y + size_t(row) * D);
+}
+
+// total = x + y, and the norm of that.
+void add_rms_norm_forward(int rows, int D, const float *x, const bf16 *y, const float *gain, float *total, bf16 *normed,
+                          float *scales, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int row = 0; row < rows; ++row) {
-        const float *from = x + size_t(row) * D;
-        __m512 sum = _mm512_setzero_ps();
-        for (int d = 0; d < D; d += 16) {
-            const __m512 v = _mm512_loadu_ps(from + d);
-            sum = _mm512_fmadd_ps(v, v, sum);
-        }
-        const float scale = 1.0f / __builtin_sqrtf(_mm512_reduce_add_ps(sum) / D + 1e-6f);
-        scales[row] = scale;
+        const size_t at = size_t(row) * D;
         for (int d = 0; d < D; d += 16)
-            store(y + size_t(row) * D + d,
-                  mul(mul(_mm512_loadu_ps(from + d), set1(scale)), _mm512_loadu_ps(gain + d)));
+            _mm512_storeu_ps(total + at + d, add(_mm512_loadu_ps(x + at + d), load(y + at + d)));
+        scales[row] = normed_row(D, total + at, gain, normed + at);
     }
 }
 
-// dx = scale * (g - n * mean(g * n)) with n = x * scale and g = above * gain; the gain's gradient is the sum of above * n,
-// one partial sum [D] for each thread.
+// The gain's gradient comes as one partial sum [D] for each thread.
 void rms_norm_backward(int rows, int D, const float *x, const float *gain, const float *scales, const bf16 *above,
                        float *grad, float *grad_gain, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -141,21 +176,28 @@ void rms_norm_backward(int rows, int D, const float *x, const float *gain, const
         float *partial = grad_gain + size_t(thread) * D;
         for (int d = 0; d < D; ++d) partial[d] = 0.0f;
         for (int row = share(rows, thread, threads); row < share(rows, thread + 1, threads); ++row) {
-            const float *from = x + size_t(row) * D;
-            const bf16 *up = above + size_t(row) * D;
-            const __m512 scale = set1(scales[row]);
-            __m512 dot = _mm512_setzero_ps();
-            for (int d = 0; d < D; d += 16) {
-                const __m512 n = mul(_mm512_loadu_ps(from + d), scale), a = load(up + d);
-                _mm512_storeu_ps(partial + d, _mm512_fmadd_ps(a, n, _mm512_loadu_ps(partial + d)));
-                dot = _mm512_fmadd_ps(mul(a, _mm512_loadu_ps(gain + d)), n, dot);
-            }
-            const __m512 mean = set1(_mm512_reduce_add_ps(dot) / D);
-            for (int d = 0; d < D; d += 16) {
-                const __m512 n = mul(_mm512_loadu_ps(from + d), scale);
-                const __m512 g = mul(load(up + d), _mm512_loadu_ps(gain + d));
-                _mm512_storeu_ps(grad + size_t(row) * D + d, mul(scale, _mm512_fnmadd_ps(n, mean, g)));
-            }
+            const size_t at = size_t(row) * D;
+            norm_back(D, x + at, gain, scales[row], above + at, partial,
+                      [&](int d, __m512 v) { _mm512_storeu_ps(grad + at + d, v); });
+        }
+    }
+}
+
+// The same for `total`, plus what came to it directly (a null pointer: nothing did): for x, and rounded for y.
+void add_rms_norm_backward(int rows, int D, const float *total, const float *gain, const float *scales,
+                           const bf16 *above, const float *direct, float *grad_x, bf16 *grad_y, float *grad_gain,
+                           int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        float *partial = grad_gain + size_t(thread) * D;
+        for (int d = 0; d < D; ++d) partial[d] = 0.0f;
+        for (int row = share(rows, thread, threads); row < share(rows, thread + 1, threads); ++row) {
+            const size_t at = size_t(row) * D;
+            norm_back(D, total + at, gain, scales[row], above + at, partial, [&](int d, __m512 v) {
+                const __m512 all = direct ? add(v, _mm512_loadu_ps(direct + at + d)) : v;
+                _mm512_storeu_ps(grad_x + at + d, all);
+                store(grad_y + at + d, all);
+            });
         }
     }
 }

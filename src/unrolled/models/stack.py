@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import dropout, rms_norm
+from unrolled.kernels import add_rms_norm, dropout, rms_norm
 from unrolled.kernels.steps import Operation
 from unrolled.kernels.writing import Branch, CompiledWriter, Frame
 from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, Writer, under, untouched
@@ -125,19 +125,24 @@ class Stack(SequenceModel):
         # As values this is embedding(tokens_BT); in memory, time is the outer axis where most layers want it so.
         x_BTD = self.embedding(tokens_BT.t()).transpose(0, 1) if turned else self.embedding(tokens_BT)
         after: dict[str, Tensor] = {}
-        for number, ((prefix, branch, memory), norm) in enumerate(zip(self._parts(), self.norms, strict=True)):
+        norms, normed_BTD = [*self.norms, self.final_norm], x_BTD
+        for number, (prefix, branch, memory) in enumerate(self._parts()):
             mine: State = {name: state[prefix + name] for name in memory}
             if number == 0 and branch.reads_rows and tokens_BT.numel() >= ROWS_PAY * self.vocab_size:
-                y_BTD, mine = branch.read_rows(norm(self.embedding.weight), tokens_BT, mine, under(tap, prefix))
+                y_BTD, mine = branch.read_rows(norms[0](self.embedding.weight), tokens_BT, mine, under(tap, prefix))
             else:
-                y_BTD, mine = branch(norm(x_BTD), mine, under(tap, prefix))
+                y_BTD, mine = branch(normed_BTD if number else norms[0](x_BTD), mine, under(tap, prefix))
             y_BTD = dropout(y_BTD, self.config.dropout, training=self.training)
-            x_BTD = y_BTD if self.config.plain else x_BTD + y_BTD
+            x_BTD, normed_BTD = self._joined(x_BTD, y_BTD, norms[number + 1])
             _refuse_lost(prefix, memory, mine)
             after.update({prefix + name: mine[name] for name in memory})
         if turned:
-            return self.readout(self.final_norm(x_BTD).transpose(0, 1)).transpose(0, 1), after
-        return self.readout(self.final_norm(x_BTD)), after
+            return self.readout(normed_BTD.transpose(0, 1)).transpose(0, 1), after
+        return self.readout(normed_BTD), after
+
+    def _joined(self, x_BTD: Tensor, y_BTD: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
+        """Return the stream after a branch, and what its next reader gets of it."""
+        return (y_BTD, y_BTD) if self.config.plain else add_rms_norm(x_BTD, y_BTD, cast(RMSNorm, norm).gain)
 
     def writer(self, state: State, logits_BV: Float[Tensor, "B V"], *, bfloat16: bool = False) -> Writer | None:
         """Return a compiled writer where every layer has words for its step, and the machine has the kernels."""
