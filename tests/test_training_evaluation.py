@@ -15,8 +15,9 @@ import reference
 from tolerances import CARRIED_LANES_BITS, EXACT64
 from unrolled.errors import ConfigError, TextError
 from unrolled.models import SequenceModel, untouched
+from unrolled.text.corpus import TextOptions, corpus_from_text
 from unrolled.training import evaluation
-from unrolled.training.evaluation import Protocol, Score, evaluate
+from unrolled.training.evaluation import Protocol, Score, evaluate, evaluate_part
 
 BOUNDED = ["tcn", "wavenet", "transformer", "transformer-window-2"]
 CARRIED = Protocol()
@@ -218,3 +219,12 @@ def test_protocols(written):
 def test_protocols_that_are_refused(written):
     with pytest.raises(ConfigError, match="reset:N"):
         Protocol.parse(written)
+
+
+@pytest.mark.parametrize("end", ["?!", "?!a", "?ab", "éé", "aé", "?é"])
+def test_an_unknown_first_character_leaves_bytes_for_the_others(end):
+    corpus = corpus_from_text("ab" * 20 + end, TextOptions(split=(40 / (40 + len(end)), len(end) / (40 + len(end)), 0)))
+    assert len(corpus.part("valid")) == len(end)
+    score = evaluate_part(Pairs(), corpus, "valid", CARRIED)
+    assert len(end) - 1 <= score.utf8_bytes <= len(end[1:].encode()) + 1
+    assert math.isfinite(score.bits_per_byte) and score.bits_per_byte > 0

@@ -154,7 +154,9 @@ def evaluate_part(
     ids = whole[:at_most]
     size = corpus.bytes_of(part) if len(ids) == len(whole) else int(sizes[ids].sum())
     first = int(sizes[ids[:1]].sum())
-    return evaluate(model, ids, protocol, utf8_bytes=size - first, lanes=lanes, should_stop=should_stop)
+    # How long an unknown first character was is forgotten, but every other one has a byte at least.
+    size = max(size - first, len(ids) - 1)
+    return evaluate(model, ids, protocol, utf8_bytes=size, lanes=lanes, should_stop=should_stop)
 
 
 def evaluate(
