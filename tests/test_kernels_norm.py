@@ -1,4 +1,4 @@
-"""The norm, and the sum and norm of one pass, are what float64 says: outputs and gradients, whatever is used of them."""
+"""The sum and norm of one pass are what float64 says: outputs and gradients, whatever is used of them."""
 
 import pytest
 import torch

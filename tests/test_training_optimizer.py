@@ -1,6 +1,7 @@
 """Muon: what it does to a matrix, to which matrices, and that a run with it resumes byte-identically."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import families
 from tolerances import MUON_SINGULAR_VALUES, UPDATE64
 from unrolled.training.config import TrainingConfig
-from unrolled.training.optimizer import Optimizer, orthogonalised, square_blocks
+from unrolled.training.optimizer import Optimizer, clip_gradients, orthogonalised, square_blocks
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -120,3 +121,24 @@ def test_after_an_error_the_weights_are_the_weights_again():
         assert not same(before, model.state_dict())
         raise KeyboardInterrupt
     assert same(before, model.state_dict())
+
+
+@pytest.mark.parametrize("limit", [0.5, 3.0, 1e9])
+def test_clipping_is_torchs(limit):
+    ours, theirs = ([torch.zeros(shape).requires_grad_() for shape in ((3, 5), (7,), (2, 2, 2))] for _ in range(2))
+    for k, (mine, its) in enumerate(zip(ours[:2], theirs[:2], strict=True)):  # the third one has no gradient
+        mine.grad = torch.randn(mine.shape, generator=torch.Generator().manual_seed(k))
+        its.grad = mine.grad.clone()
+    norm = clip_gradients(ours, limit)
+    assert norm == torch.nn.utils.clip_grad_norm_(theirs, limit).item()
+    for mine, its in zip(ours[:2], theirs[:2], strict=True):
+        torch.testing.assert_close(mine.grad, its.grad)
+    assert ours[2].grad is None
+    assert clip_gradients([], limit) == 0.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_norm_of_gradients_that_are_not_finite_is_not_finite(bad):
+    parameter = torch.zeros(3).requires_grad_()
+    parameter.grad = torch.tensor([1.0, bad, 2.0])
+    assert not math.isfinite(clip_gradients([parameter], 1.0))

@@ -156,8 +156,8 @@ class _GRU(torch.autograd.Function):
         grads, grads_re = (torch.empty(time, batch, 3 * units, dtype=BF16) for _ in range(2))
         carried = torch.zeros(batch, units) if above[1] is None else above[1].float().clone()
         call(
-            "gru_backward", time, batch, units, _ready(above[0], None, hidden), _packed_transposed(w_hh, 3), gates, recurrent, states,
-            grads, grads_re, carried,
+            "gru_backward", time, batch, units, _ready(above[0], None, hidden), _packed_transposed(w_hh, 3), gates,
+            recurrent, states, grads, grads_re, carried,
         )  # fmt: skip
         grad_x, grad_ih, bias_ih = _Inputs(x, tokens_TB, rows_RD, 3).gradients(grads, ctx.needs_input_grad[0])
         flat = grads_re.flatten(0, 1)

@@ -29,7 +29,7 @@ from unrolled.training.allocator import keep_freed_memory
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate, evaluate_lines
 from unrolled.training.events import Evaluated, Event, Saved, SaveFailed, Skipped, Stopped, Wrote
-from unrolled.training.optimizer import Optimizer
+from unrolled.training.optimizer import Optimizer, clip_gradients
 from unrolled.training.reports import REPORT_SECONDS, Clock, Report
 from unrolled.training.run_folder import RunFolder
 from unrolled.training.structure import Reference, measure_structure
@@ -175,7 +175,8 @@ def update(training: Training, lanes: Lanes | LineBatches) -> str | None:
     """Make one update of the weights, or say why it was skipped."""
     config, counters = training.config, training.counters
     torch.manual_seed(_mixed(config.seed, counters.step))
-    training.model.train()
+    if not training.model.training:
+        training.model.train()
     device = next(training.model.parameters()).device
     inputs_BT, targets_BT = (torch.from_numpy(ids).to(device) for ids in lanes.batch(counters.position))
     before = _some_forgotten(training)
@@ -184,13 +185,13 @@ def update(training: Training, lanes: Lanes | LineBatches) -> str | None:
         loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=UNASKED_ID)
     training.model.zero_grad(set_to_none=True)
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+    norm = clip_gradients(training.model.parameters(), config.clip)
     value = loss.item()
     counters.step += 1
     counters.position = lanes.next(counters.position)
     problem = None if math.isfinite(value) else f"the loss was {value}"
-    if problem is None and not math.isfinite(norm.item()):
-        problem = f"the gradient's norm was {norm.item()}"
+    if problem is None and not math.isfinite(norm):
+        problem = f"the gradient's norm was {norm}"
     if problem is not None:
         training.model.zero_grad(set_to_none=True)
         training.state = training.blank()

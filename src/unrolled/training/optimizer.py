@@ -12,7 +12,7 @@ Averages: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by
 Shapes: M blocks, R rows, C columns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -134,6 +134,22 @@ class Optimizer:
             step = rate * max(1.0, rows / columns) ** 0.5
             for (weight, _), update in zip(pairs, turned, strict=True):
                 weight.mul_(1 - rate * self._config.weight_decay).add_(update, alpha=-step)
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[Tensor], limit: float) -> float:
+    """Return the norm of all gradients together, and shorten them to `limit` where it is larger.
+
+    The arithmetic is `torch.nn.utils.clip_grad_norm_`'s, but gradients that are short enough are not multiplied by 1.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).item()
+    share = limit / (norm + 1e-6)
+    if share < 1:
+        torch._foreach_mul_(gradients, share)
+    return norm
 
 
 def square_blocks(matrix: Tensor) -> tuple[Tensor, ...]:
