@@ -6,7 +6,7 @@ Knows nothing about layers, taps or states: tensors in, tensors out. Everything 
 from unrolled.kernels.attention import ROTARY_BASE, rotary_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.dropout import dropout
-from unrolled.kernels.gelu import linear_gelu
+from unrolled.kernels.mlp import gelu_mlp
 from unrolled.kernels.norm import add_rms_norm, rms_norm
 from unrolled.kernels.recurrence import Weights, elman, gru, gru_with_gates, lstm, lstm_with_gates
 from unrolled.kernels.scan import linear_scan
@@ -18,9 +18,9 @@ __all__ = [
     "dilated_causal_convolution",
     "dropout",
     "elman",
+    "gelu_mlp",
     "gru",
     "gru_with_gates",
-    "linear_gelu",
     "linear_scan",
     "lstm",
     "lstm_with_gates",

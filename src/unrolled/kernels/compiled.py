@@ -1,15 +1,17 @@
-"""The compiled recurrences as differentiable functions: what surrounds the time loop is a few large matrix products.
+"""The compiled recurrences as differentiable functions: a time loop each way, and what surrounds it.
 
 Knows nothing about when to use them. Products run in bfloat16; what is summed over time (the LSTM's cell, the GRU's
-state) stays in float32. Input products of all steps are one product before the loop, weight gradients one after it;
-where the inputs are rows of a small table (a first layer's are: one row per character), there is one product per row
-of the table instead of one per step. Time is the outer axis in memory; inputs that lie so already are not copied.
+state) stays in float32. The loops multiply inputs a few steps ahead and gradients of inputs a few steps behind, while
+they are in cache; gradients of weights are one product after the loop. Where the inputs are rows of a small table (a
+first layer's are: one row per character), there is one product per row of the table instead of one per step. Time is
+the outer axis in memory; inputs that lie so already are not copied.
 
 Weights come and their gradients go as torch.nn has them, gate after gate in float32; the kernels read "blocked" rows,
-[N/16][G][16], in bfloat16 (elementwise.cpp). The gates of every step are kept for the backward pass, blocked as well;
+[N/16][G][16], in bfloat16, packed (elementwise.cpp). The gates of every step are kept for the backward pass, blocked;
 where no gradients are wanted they can be had instead, each gate by itself.
 
-Shapes: T time, B batch, D inputs and N units (multiples of 16), G gates, R = G * N blocked rows, V rows of a table.
+Shapes: T time, B batch, D inputs and N units (multiples of 16), G gates, R = G * N blocked rows, V rows of a table,
+S = T * B steps of all lanes.
 """
 
 from dataclasses import dataclass
@@ -23,8 +25,8 @@ from unrolled.kernels.native import call
 BLOCK = 16
 BF16 = torch.bfloat16
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
-NO_TOKENS = torch.empty(0, dtype=torch.int64)
-"""Handed to a kernel as a null pointer."""
+NOTHING, NO_TOKENS = torch.empty(0, dtype=BF16), torch.empty(0, dtype=torch.int64)
+"""Handed to a kernel as null pointers."""
 
 
 def elman(x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
@@ -51,9 +53,7 @@ def gru_with_gates(
     x: Tensor, tokens_BT: Tensor | None, h_BN: Tensor, weights: Weights
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Return what `gru` does and (r, z, n) as they were used, (B, T, N) each, in bfloat16; without gradients."""
-    hidden, states, _, gates_GTBN, _ = _run_gru(
-        _outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, weights, apart=True
-    )
+    hidden, states, _, gates_GTBN = _run_gru(_outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, weights, apart=True)
     return hidden[1:].transpose(0, 1), states[-1].clone(), gates_GTBN.transpose(1, 2).unbind()
 
 
@@ -64,7 +64,7 @@ def lstm_with_gates(
 
     The gates are bfloat16, the cells float32.
     """
-    hidden, cells, gates_GTBN, _ = _run_lstm(
+    hidden, cells, gates_GTBN = _run_lstm(
         _outer_time(x, tokens_BT), _tokens(tokens_BT), h_BN, c_BN, weights, apart=True
     )
     kept = (*gates_GTBN.transpose(1, 2).unbind(), cells[1:].transpose(0, 1))
@@ -81,38 +81,49 @@ def _tokens(tokens_BT: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The products W x before the loop, and what flows back into x, W and b after it.
+    """What goes from x into a loop, and what flows back into x, W and b after it.
 
-    `x` is (T, B, D), or a table (V, D) whose rows `tokens_TB` name; `rows_RD` is W with blocked rows.
+    `x` is (T, B, D), or a table (V, D) whose rows `tokens_TB` name.
     """
 
     x: Tensor
     tokens_TB: Tensor
-    rows_RD: Tensor
+    weight_GD: Tensor
     gates: int
 
-    @classmethod
-    def of(cls, x: Tensor, tokens_TB: Tensor, weight_GD: Tensor, gates: int) -> "_Inputs":
-        rows_RD = torch.empty(weight_GD.shape, dtype=BF16)
-        call("block_rows", gates, len(weight_GD) // gates, weight_GD.shape[1], weight_GD.contiguous(), rows_RD)
-        return cls(x, tokens_TB, rows_RD, gates)
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.x.shape[-1]
 
-    def products(self) -> Tensor:
-        """Return W x of every step or row, in blocked order."""
-        return self.x.flatten(0, -2) @ self.rows_RD.t()
-
-    def gradients(self, above_TBR: Tensor, wanted: bool) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Return the gradients of x (None unless it is wanted), W and b from those of the products of every step."""
-        flat_SR = above_TBR.flatten(0, 1)
+    def ahead(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x and the packed weight for the loop, and room for W x; or nothing twice, and the table's W x."""
+        packed = _packed(self.weight_GD, self.gates)
         if self.tokens_TB.numel():
-            table_VR = torch.zeros(len(self.x), flat_SR.shape[1])
-            call("scatter_rows", len(flat_SR), flat_SR.shape[1], self.tokens_TB, flat_SR, table_VR)
-            sums_R, flat_SR = table_VR.sum(0), table_VR.to(BF16)
-        else:
-            sums_R = column_sums(flat_SR)
-        grad_x = (flat_SR @ self.rows_RD).view(self.x.shape) if wanted else None
-        weight = weight_gradient(flat_SR, self.x.flatten(0, -2), self.gates)
-        return grad_x, weight, _unblocked(sums_R, self.gates)
+            return NOTHING, NOTHING, _row_products(self.x, packed, len(self.weight_GD))
+        return self.x, packed, torch.empty(*self.x.shape[:-1], len(self.weight_GD), dtype=BF16)
+
+    def behind(self, wanted: bool) -> tuple[Tensor, Tensor]:
+        """Return the packed weight for the loop back, and room for the gradient of x; or nothing twice."""
+        if self.tokens_TB.numel() or not wanted:
+            return NOTHING, NOTHING
+        return _packed_transposed(self.weight_GD, self.gates), torch.empty_like(self.x)
+
+    def gradients(self, above_TBR: Tensor, pairs: Tensor, grad_x: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return the gradients of x, W and b; the loop made that of x unless x is a table.
+
+        `above_TBR` are the gradients of the products of every step, `pairs` the same interleaved.
+        """
+        flat_SR = above_TBR.flatten(0, 1)
+        if not self.tokens_TB.numel():
+            weight = weight_gradient(pairs, self.x.flatten(0, 1), self.gates)
+            return grad_x if grad_x.numel() else None, weight, _unblocked(column_sums(flat_SR), self.gates)
+        table_VR = torch.zeros(len(self.x), flat_SR.shape[1])
+        call("scatter_rows", len(flat_SR), flat_SR.shape[1], self.tokens_TB, flat_SR, table_VR)
+        rows_VR = table_VR.to(BF16)
+        grad_x = _row_products(rows_VR, _packed_transposed(self.weight_GD, self.gates), self.width)
+        weight = weight_gradient(_pairs(rows_VR), self.x, self.gates)
+        return grad_x, weight, _unblocked(table_VR.sum(0), self.gates)
 
 
 class _Elman(torch.autograd.Function):
@@ -120,24 +131,30 @@ class _Elman(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         w_ih, w_hh, b_ih, b_hh = weights
-        inputs = _Inputs.of(x, tokens_TB, w_ih, 1)
+        inputs = _Inputs(x, tokens_TB, w_ih, 1)
         hidden = _states(_steps(x, tokens_TB), h_BN, BF16)
         time, batch, units = hidden[1:].shape
         call(
-            "elman_forward", time, batch, units, inputs.products(), tokens_TB, b_ih + b_hh, _packed(w_hh, 1), hidden
+            "elman_forward", time, batch, units, inputs.width, *inputs.ahead(), tokens_TB, b_ih + b_hh,
+            _packed(w_hh, 1), hidden,
         )  # fmt: skip
-        ctx.save_for_backward(hidden, w_hh, x, tokens_TB, inputs.rows_RD)
+        ctx.save_for_backward(hidden, w_hh, x, tokens_TB, w_ih)
         return hidden[1:], hidden[-1].to(h_BN.dtype)
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, w_hh, x, tokens_TB, rows_RD = ctx.saved_tensors
+        hidden, w_hh, x, tokens_TB, w_ih = ctx.saved_tensors
         time, batch, units = hidden[1:].shape
         grads, grad_h = torch.empty_like(hidden[1:]), torch.zeros(batch, units)
-        ready = _ready(above[0], above[1], hidden)
-        call("elman_backward", time, batch, units, ready, _packed_transposed(w_hh, 1), hidden, grads, grad_h)
-        grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 1).gradients(grads, ctx.needs_input_grad[0])
-        grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 1)
+        inputs, ready = _Inputs(x, tokens_TB, w_ih, 1), _ready(above[0], above[1], hidden)
+        back = inputs.behind(ctx.needs_input_grad[0])
+        call(
+            "elman_backward", time, batch, units, inputs.width, *back, ready, _packed_transposed(w_hh, 1), hidden,
+            grads, grad_h,
+        )  # fmt: skip
+        pairs = _pairs(grads.flatten(0, 1))
+        grad_x, grad_ih, bias = inputs.gradients(grads, pairs, back[1])
+        grad_hh = weight_gradient(pairs, hidden[:-1].flatten(0, 1), 1)
         return grad_x, None, grad_h, grad_ih, grad_hh, bias, bias
 
 
@@ -145,23 +162,26 @@ class _GRU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        hidden, states, recurrent, gates, rows_RD = _run_gru(x, tokens_TB, h_BN, weights)
-        ctx.save_for_backward(hidden, states, recurrent, weights[1], x, tokens_TB, rows_RD, gates)
+        hidden, states, recurrent, gates = _run_gru(x, tokens_TB, h_BN, weights)
+        ctx.save_for_backward(hidden, states, recurrent, weights[1], x, tokens_TB, weights[0], gates)
         return hidden[1:], states[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, states, recurrent, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
+        hidden, states, recurrent, w_hh, x, tokens_TB, w_ih, gates = ctx.saved_tensors
         time, batch, units = hidden[1:].shape
         grads, grads_re = (torch.empty(time, batch, 3 * units, dtype=BF16) for _ in range(2))
         carried = torch.zeros(batch, units) if above[1] is None else above[1].float().clone()
+        inputs, ready = _Inputs(x, tokens_TB, w_ih, 3), _ready(above[0], None, hidden)
+        back = inputs.behind(ctx.needs_input_grad[0])
         call(
-            "gru_backward", time, batch, units, _ready(above[0], None, hidden), _packed_transposed(w_hh, 3), gates,
+            "gru_backward", time, batch, units, inputs.width, *back, ready, _packed_transposed(w_hh, 3), gates,
             recurrent, states, grads, grads_re, carried,
         )  # fmt: skip
-        grad_x, grad_ih, bias_ih = _Inputs(x, tokens_TB, rows_RD, 3).gradients(grads, ctx.needs_input_grad[0])
+        pairs = _pairs(grads.flatten(0, 1)) if not tokens_TB.numel() else NOTHING
+        grad_x, grad_ih, bias_ih = inputs.gradients(grads, pairs, back[1])
         flat = grads_re.flatten(0, 1)
-        grad_hh = weight_gradient(flat, hidden[:-1].flatten(0, 1), 3)
+        grad_hh = weight_gradient(_pairs(flat), hidden[:-1].flatten(0, 1), 3)
         return grad_x, None, carried, grad_ih, grad_hh, bias_ih, _unblocked(column_sums(flat), 3)
 
 
@@ -171,59 +191,64 @@ class _LSTM(torch.autograd.Function):
         ctx: Any, x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        hidden, cells, gates, rows_RD = _run_lstm(x, tokens_TB, h_BN, c_BN, weights)
-        ctx.save_for_backward(hidden, cells, weights[1], x, tokens_TB, rows_RD, gates)
+        hidden, cells, gates = _run_lstm(x, tokens_TB, h_BN, c_BN, weights)
+        ctx.save_for_backward(hidden, cells, weights[1], x, tokens_TB, weights[0], gates)
         return hidden[1:], hidden[-1].to(h_BN.dtype), cells[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, cells, w_hh, x, tokens_TB, rows_RD, gates = ctx.saved_tensors
+        hidden, cells, w_hh, x, tokens_TB, w_ih, gates = ctx.saved_tensors
         time, batch, units = hidden[1:].shape
         grads = torch.empty(time, batch, 4 * units, dtype=BF16)
         grad_h = torch.zeros(batch, units)
         grad_c = torch.zeros(batch, units) if above[2] is None else above[2].float().clone()
         ready, packed = _ready(above[0], above[1], hidden), _packed_transposed(w_hh, 4)
-        call("lstm_backward", time, batch, units, ready, packed, gates, cells, grads, grad_h, grad_c)
-        grad_x, grad_ih, bias = _Inputs(x, tokens_TB, rows_RD, 4).gradients(grads, ctx.needs_input_grad[0])
-        grad_hh = weight_gradient(grads.flatten(0, 1), hidden[:-1].flatten(0, 1), 4)
+        inputs = _Inputs(x, tokens_TB, w_ih, 4)
+        back = inputs.behind(ctx.needs_input_grad[0])
+        call(
+            "lstm_backward", time, batch, units, inputs.width, *back, ready, packed, gates, cells, grads, grad_h, grad_c
+        )
+        pairs = _pairs(grads.flatten(0, 1))
+        grad_x, grad_ih, bias = inputs.gradients(grads, pairs, back[1])
+        grad_hh = weight_gradient(pairs, hidden[:-1].flatten(0, 1), 4)
         return grad_x, None, grad_h, grad_c, grad_ih, grad_hh, bias, bias
 
 
 def _run_gru(
     x: Tensor, tokens_TB: Tensor, h_BN: Tensor, weights: tuple[Tensor, ...], *, apart: bool = False
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the hidden states in bfloat16 and in float32 (T + 1, B, N), W_hn h + b_hn, the gates, and W's rows."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the hidden states in bfloat16 and in float32 (T + 1, B, N), W_hn h + b_hn, and the gates."""
     w_ih, w_hh, b_ih, b_hh = weights
-    inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 3), _steps(x, tokens_TB)
+    inputs, steps = _Inputs(x, tokens_TB, w_ih, 3), _steps(x, tokens_TB)
     hidden, states = _states(steps, h_BN, BF16), _states(steps, h_BN, torch.float32)
     time, batch, units = hidden[1:].shape
     recurrent = torch.empty_like(hidden[1:])
-    products = inputs.products()
+    x, packed, products = inputs.ahead()
     both = (b_ih + b_hh)[: 2 * units]
     bias = _blocked_bias(torch.cat([both, b_hh[2 * units :], b_ih[2 * units :]]), 4)
     gates = _room_for_gates(products, tokens_TB, (3, *hidden[1:].shape) if apart else None)
     call(
-        "gru_forward", time, batch, units, products, tokens_TB, gates, _packed(w_hh, 3), bias, hidden, states,
-        recurrent, int(apart),
+        "gru_forward", time, batch, units, inputs.width, x, packed, products, tokens_TB, gates, _packed(w_hh, 3), bias,
+        hidden, states, recurrent, int(apart),
     )  # fmt: skip
-    return hidden, states, recurrent, gates, inputs.rows_RD
+    return hidden, states, recurrent, gates
 
 
 def _run_lstm(
     x: Tensor, tokens_TB: Tensor, h_BN: Tensor, c_BN: Tensor, weights: tuple[Tensor, ...], *, apart: bool = False
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the hidden states and the cells (T + 1, B, N), the gates, and W's rows."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the hidden states and the cells (T + 1, B, N), and the gates."""
     w_ih, w_hh, b_ih, b_hh = weights
-    inputs, steps = _Inputs.of(x, tokens_TB, w_ih, 4), _steps(x, tokens_TB)
+    inputs, steps = _Inputs(x, tokens_TB, w_ih, 4), _steps(x, tokens_TB)
     hidden, cells = _states(steps, h_BN, BF16), _states(steps, c_BN, torch.float32)
     time, batch, units = hidden[1:].shape
-    products, bias = inputs.products(), _blocked_bias(b_ih + b_hh, 4)
+    (x, packed, products), bias = inputs.ahead(), _blocked_bias(b_ih + b_hh, 4)
     gates = _room_for_gates(products, tokens_TB, (4, *hidden[1:].shape) if apart else None)
     call(
-        "lstm_forward", time, batch, units, products, tokens_TB, bias, gates, _packed(w_hh, 4), hidden, cells,
-        int(apart),
+        "lstm_forward", time, batch, units, inputs.width, x, packed, products, tokens_TB, bias, gates,
+        _packed(w_hh, 4), hidden, cells, int(apart),
     )  # fmt: skip
-    return hidden, cells, gates, inputs.rows_RD
+    return hidden, cells, gates
 
 
 def _steps(x: Tensor, tokens_TB: Tensor) -> int:
@@ -272,11 +297,26 @@ def column_sums(matrix_SR: Tensor) -> Tensor:
     return sums
 
 
-def weight_gradient(above_SR: Tensor, inputs_SK: Tensor, gates: int) -> Tensor:
-    """Return the gradient of a weight (G * N, K) in float32 and torch's order."""
-    blocked = above_SR.t() @ inputs_SK
-    out = torch.empty(blocked.shape)
-    call("unblock_rows", gates, len(blocked) // gates, blocked.shape[1], blocked, out)
+def weight_gradient(above_pairs: Tensor, inputs_SK: Tensor, gates: int) -> Tensor:
+    """Return the gradient of a weight (G * N, K) in float32 and torch's order; `above_pairs` is `_pairs` of (S, R)."""
+    tiles, pairs = above_pairs.shape[:2]
+    out = torch.empty(tiles * BLOCK, inputs_SK.shape[1])
+    call("weight_gradient", gates, len(out) // gates, pairs, out.shape[1], above_pairs, _pairs(inputs_SK), out)
+    return out
+
+
+def _pairs(matrix_SR: Tensor) -> Tensor:
+    """Return every two rows interleaved, (R / 16, S / 2, 16, 2); an odd last row is paired with zeros."""
+    rows, columns = matrix_SR.shape
+    pairs = torch.empty(columns // BLOCK, (rows + 1) // 2, BLOCK, 2, dtype=BF16)
+    call("pack_pairs", rows, columns, matrix_SR, pairs)
+    return pairs
+
+
+def _row_products(x_SK: Tensor, packed: Tensor, columns: int) -> Tensor:
+    """Return every row times a packed weight."""
+    out = torch.empty(len(x_SK), columns, dtype=BF16)
+    call("row_products", *x_SK.shape, columns, x_SK, packed, out)
     return out
 
 

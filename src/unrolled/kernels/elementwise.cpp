@@ -46,26 +46,6 @@ extern "C" {
 // Weights come as torch keeps them, [G][N][K] in float32: gate after gate. "Blocked" rows stand in the order
 // [N/16][G][16], in which the recurrences want their gates.
 
-// Blocked rows in bfloat16: [N/16][G][16][K].
-void block_rows(int G, int N, int K, const float *matrix, bf16 *out, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int row = 0; row < G * N; ++row) {
-        const int block = row / (16 * G), g = row / 16 % G, u = row % 16;
-        const float *from = matrix + (size_t(g) * N + block * 16 + u) * K;
-        for (int k = 0; k < K; k += 16) store(out + size_t(row) * K + k, _mm512_loadu_ps(from + k));
-    }
-}
-
-// The way back for gradients: from blocked rows in bfloat16 to [G][N][K] in float32.
-void unblock_rows(int G, int N, int K, const bf16 *blocked, float *out, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int row = 0; row < G * N; ++row) {
-        const int block = row / (16 * G), g = row / 16 % G, u = row % 16;
-        float *to = out + (size_t(g) * N + block * 16 + u) * K;
-        for (int k = 0; k < K; k += 16) _mm512_storeu_ps(to + k, load(blocked + size_t(row) * K + k));
-    }
-}
-
 // Blocked rows packed for products with vectors of K numbers: [G*N/16][K/2][16][2].
 void pack(int G, int N, int K, const float *matrix, bf16 *packed, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)

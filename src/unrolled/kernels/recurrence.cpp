@@ -4,16 +4,19 @@
 // side by side, so a row of gates is [N/16][G][16]. Lanes are split between threads once per call: nobody waits for
 // anybody at a time step.
 //
-// Inputs are products W x of every step; or, where `tokens` [T][B] are given, rows of a table of such products. Biases
-// are added here: a matrix product that adds them first copies them into every row.
+// Inputs are products W x. They are computed here, a few steps ahead of the recurrence, so that they never leave the
+// cache; or, where `tokens` [T][B] are given, they are rows of a table of such products. What flows back into x is
+// computed a few steps behind, for the same reason. Biases are added here.
 //
 // Where somebody watches, the gates stand apart instead, [G][T][B][N]: nothing has to be sorted afterwards.
 //
-// Shapes: T time, B lanes, N units (a multiple of 16), G gates, K the length of a product's inner axis.
+// Shapes: T time, B lanes, D inputs and N units (multiples of 16), G gates, K the length of a product's inner axis.
 
-#include "vectors.h"
+#include "products.h"
 
 namespace {
+
+constexpr int STEPS = 4;  // ahead or behind: the more, the less often the weights are read, and the more are forgotten
 
 // The products of this step, lane by lane.
 struct Inputs {
@@ -360,111 +363,146 @@ void into_state(int from, int to, int B, int N, int K, const bf16 *grads, const 
 
 extern "C" {
 
-// hidden has T + 1 rows, the first one is the state before; cells likewise. `gates` may be `inputs` where there are no
-// tokens and the gates do not stand apart.
-void lstm_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, const float *bias, bf16 *gates,
-                  const bf16 *weight, bf16 *hidden, float *cells, int apart, int threads) {
+// hidden has T + 1 rows, the first one is the state before; cells likewise. Where x [T][B][D] is given (no null pointer),
+// `inputs` is where its products go; `gates` may be the same place unless the gates stand apart.
+void lstm_forward(int T, int B, int N, int D, const bf16 *x, const bf16 *weight_x, bf16 *inputs, const int64_t *tokens,
+                  const float *bias, bf16 *gates, const bf16 *weight, bf16 *hidden, float *cells, int apart, int
+                  threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = 0; t < T; ++t)
-            for (int block = 0; block < N / 16; ++block) {
-                LSTMForward job{B, N, Inputs(inputs, tokens, t, B, size_t(4) * N), bias, hidden + t * step, weight,
-                                cells + t * step, hidden + (t + 1) * step, Gates<4>(gates, t, T, B, N, apart),
-                                cells + (t + 1) * step, block};
-                in_groups<6>(from, to, job);
-            }
+        for (int first = 0; first < T; first += STEPS) {
+            const int last = first + STEPS < T ? first + STEPS : T;
+            if (x) step_products(first, last, B, from, to, D, 4 * N, x, weight_x, inputs);
+            for (int t = first; t < last; ++t)
+                for (int block = 0; block < N / 16; ++block) {
+                    LSTMForward job{B, N, Inputs(inputs, tokens, t, B, size_t(4) * N), bias, hidden + t * step, weight,
+                                    cells + t * step, hidden + (t + 1) * step, Gates<4>(gates, t, T, B, N, apart),
+                                    cells + (t + 1) * step, block};
+                    in_groups<6>(from, to, job);
+                }
+        }
     }
 }
 
+// The gradient of x [T][B][D] is computed where there is a place for it (no null pointer).
 // grad_cell and grad_hidden hold the gradients of the last state on entry (grad_hidden must be zero), of the first on exit.
-void lstm_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, const bf16 *gates, const float *cells,
-                   bf16 *grads, float *grad_hidden, float *grad_cell, int threads) {
+void lstm_backward(int T, int B, int N, int D, const bf16 *weight_x, bf16 *grad_x, const bf16 *above, const bf16
+                   *weight, const bf16 *gates, const float *cells, bf16 *grads, float *grad_hidden, float *grad_cell,
+                   int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = T - 1; t >= 0; --t)
-            for (int block = 0; block < N / 16; block += 4) {
-                const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
-                LSTMBackward job{B, N, t == T - 1, above + t * step, grads + (t + 1) * step * 4, weight,
-                                 gates + t * step * 4, cells + (t + 1) * step, cells + t * step, grad_cell,
-                                 grads + t * step * 4, block, blocks};
-                in_groups<6>(from, to, job);
-            }
+        for (int last = T; last > 0; last -= STEPS) {
+            const int first = last > STEPS ? last - STEPS : 0;
+            for (int t = last - 1; t >= first; --t)
+                for (int block = 0; block < N / 16; block += 4) {
+                    const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
+                    LSTMBackward job{B, N, t == T - 1, above + t * step, grads + (t + 1) * step * 4, weight,
+                                     gates + t * step * 4, cells + (t + 1) * step, cells + t * step, grad_cell,
+                                     grads + t * step * 4, block, blocks};
+                    in_groups<6>(from, to, job);
+                }
+            if (grad_x) step_products(first, last, B, from, to, 4 * N, D, grads, weight_x, grad_x);
+        }
         into_state(from, to, B, N, 4 * N, grads, weight, grad_hidden);
     }
 }
 
-// `gates` may be `inputs` where there are no tokens and the gates do not stand apart.
-void gru_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, bf16 *gates, const bf16 *weight,
-                 const float *bias, bf16 *hidden, float *states, bf16 *products, int apart, int threads) {
+// Of x, inputs and gates the same holds.
+void gru_forward(int T, int B, int N, int D, const bf16 *x, const bf16 *weight_x, bf16 *inputs, const int64_t *tokens,
+                 bf16 *gates, const bf16 *weight, const float *bias, bf16 *hidden, float *states, bf16 *products, int
+                 apart, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = 0; t < T; ++t)
-            for (int block = 0; block < N / 16; ++block) {
-                GRUForward job{B, N, Inputs(inputs, tokens, t, B, size_t(3) * N), hidden + t * step,
-                               states + t * step, weight, bias, hidden + (t + 1) * step,
-                               Gates<3>(gates, t, T, B, N, apart), products + t * step, states + (t + 1) * step, block};
-                in_groups<8>(from, to, job);
-            }
+        for (int first = 0; first < T; first += STEPS) {
+            const int last = first + STEPS < T ? first + STEPS : T;
+            if (x) step_products(first, last, B, from, to, D, 3 * N, x, weight_x, inputs);
+            for (int t = first; t < last; ++t)
+                for (int block = 0; block < N / 16; ++block) {
+                    GRUForward job{B, N, Inputs(inputs, tokens, t, B, size_t(3) * N), hidden + t * step,
+                                   states + t * step, weight, bias, hidden + (t + 1) * step,
+                                   Gates<3>(gates, t, T, B, N, apart), products + t * step, states + (t + 1) * step, block};
+                    in_groups<8>(from, to, job);
+                }
+        }
     }
 }
 
 // carried holds the gradient of the last state on entry, of the first on exit.
-void gru_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, const bf16 *gates,
-                  const bf16 *products, const float *states, bf16 *grads, bf16 *recurrent_grads, float *carried,
-                  int threads) {
+void gru_backward(int T, int B, int N, int D, const bf16 *weight_x, bf16 *grad_x, const bf16 *above, const bf16 *weight,
+                  const bf16 *gates, const bf16 *products, const float *states, bf16 *grads, bf16 *recurrent_grads,
+                  float *carried, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = T - 1; t >= 0; --t)
-            for (int block = 0; block < N / 16; block += 4) {
-                const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
-                GRUBackward job{B, N, t == T - 1, above + t * step, recurrent_grads + (t + 1) * step * 3, weight,
-                                gates + t * step * 3, products + t * step, states + t * step, carried,
-                                grads + t * step * 3, recurrent_grads + t * step * 3, block, blocks};
-                in_groups<6>(from, to, job);
-            }
+        for (int last = T; last > 0; last -= STEPS) {
+            const int first = last > STEPS ? last - STEPS : 0;
+            for (int t = last - 1; t >= first; --t)
+                for (int block = 0; block < N / 16; block += 4) {
+                    const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
+                    GRUBackward job{B, N, t == T - 1, above + t * step, recurrent_grads + (t + 1) * step * 3, weight,
+                                    gates + t * step * 3, products + t * step, states + t * step, carried,
+                                    grads + t * step * 3, recurrent_grads + t * step * 3, block, blocks};
+                    in_groups<6>(from, to, job);
+                }
+            if (grad_x) step_products(first, last, B, from, to, 3 * N, D, grads, weight_x, grad_x);
+        }
         into_state(from, to, B, N, 3 * N, recurrent_grads, weight, carried);
     }
 }
 
-void elman_forward(int T, int B, int N, const bf16 *inputs, const int64_t *tokens, const float *bias,
-                   const bf16 *weight, bf16 *hidden, int threads) {
+void elman_forward(int T, int B, int N, int D, const bf16 *x, const bf16 *weight_x, bf16 *inputs, const int64_t *tokens,
+                   const float *bias, const bf16 *weight, bf16 *hidden, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = 0; t < T; ++t)
-            for (int block = 0; block < N / 16; block += 4) {
-                const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
-                ElmanForward job{B, N, Inputs(inputs, tokens, t, B, N), bias, hidden + t * step, weight,
-                                 hidden + (t + 1) * step, block, blocks};
-                in_groups<6>(from, to, job);
-            }
+        for (int first = 0; first < T; first += STEPS) {
+            const int last = first + STEPS < T ? first + STEPS : T;
+            if (x) step_products(first, last, B, from, to, D, N, x, weight_x, inputs);
+            for (int t = first; t < last; ++t)
+                for (int block = 0; block < N / 16; block += 4) {
+                    const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
+                    ElmanForward job{B, N, Inputs(inputs, tokens, t, B, N), bias, hidden + t * step, weight,
+                                     hidden + (t + 1) * step, block, blocks};
+                    in_groups<6>(from, to, job);
+                }
+        }
     }
 }
 
-void elman_backward(int T, int B, int N, const bf16 *above, const bf16 *weight, const bf16 *hidden, bf16 *grads,
-                    float *grad_hidden, int threads) {
+void elman_backward(int T, int B, int N, int D, const bf16 *weight_x, bf16 *grad_x, const bf16 *above, const bf16
+                    *weight, const bf16 *hidden, bf16 *grads, float *grad_hidden, int threads) {
     const size_t step = size_t(B) * N;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
-        for (int t = T - 1; t >= 0; --t)
-            for (int block = 0; block < N / 16; block += 4) {
-                const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
-                ElmanBackward job{B, N, t == T - 1, above + t * step, grads + (t + 1) * step, weight,
-                                  hidden + (t + 1) * step, grads + t * step, block, blocks};
-                in_groups<6>(from, to, job);
-            }
+        for (int last = T; last > 0; last -= STEPS) {
+            const int first = last > STEPS ? last - STEPS : 0;
+            for (int t = last - 1; t >= first; --t)
+                for (int block = 0; block < N / 16; block += 4) {
+                    const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
+                    ElmanBackward job{B, N, t == T - 1, above + t * step, grads + (t + 1) * step, weight,
+                                      hidden + (t + 1) * step, grads + t * step, block, blocks};
+                    in_groups<6>(from, to, job);
+                }
+            if (grad_x) step_products(first, last, B, from, to, N, D, grads, weight_x, grad_x);
+        }
         into_state(from, to, B, N, N, grads, weight, grad_hidden);
     }
+}
+
+// out [rows][columns] = x [rows][K] times a packed weight.
+void row_products(int rows, int K, int columns, const bf16 *x, const bf16 *weight, bf16 *out, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread)
+        step_products(0, 1, rows, share(rows, thread, threads), share(rows, thread + 1, threads), K, columns, x, weight, out);
 }
 
 }  // extern "C"

@@ -66,10 +66,11 @@ inline __m512 one_minus(__m512 x) { return _mm512_sub_ps(set1(1.0f), x); }
 inline __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
 inline __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
 
-// acc[r][c] += row r of `a` (K numbers) times block c of the packed weight.
+// acc[r][c] += row r of `a` (K numbers, pairs of them `a_step` apart) times block c of the packed weight; blocks lie
+// `block` apart.
 template <int R, int C>
-inline void accumulate(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, const bf16 *w, ptrdiff_t pairs) {
-    const size_t block = static_cast<size_t>(pairs) * 32;
+inline void accumulate(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, const bf16 *w, ptrdiff_t pairs,
+                       size_t a_step, size_t block) {
     for (ptrdiff_t k = 0; k < pairs; ++k) {
         __m512bh weights[C];
 #pragma GCC unroll 8
@@ -77,11 +78,17 @@ inline void accumulate(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, cons
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
             const __m512bh row =
-                (__m512bh)_mm512_set1_epi32(*reinterpret_cast<const int32_t *>(a + r * a_stride + 2 * k));
+                (__m512bh)_mm512_set1_epi32(*reinterpret_cast<const int32_t *>(a + r * a_stride + a_step * k));
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], row, weights[c]);
         }
     }
+}
+
+// The same with rows of numbers side by side, and blocks one after another.
+template <int R, int C>
+inline void accumulate(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, const bf16 *w, ptrdiff_t pairs) {
+    accumulate<R, C>(acc, a, a_stride, w, pairs, 2, static_cast<size_t>(pairs) * 32);
 }
 
 // Ask for `bytes` that will be needed when the current product is done: rows lie too far apart for the processor to guess.
