@@ -245,22 +245,22 @@ def test_training_that_cannot_begin_leaves_no_run(typist, tmp_path, monkeypatch)
 
 
 def test_skipped_steps_are_shown_everywhere(typist, monkeypatch):
-    clip, calls = loop.clip_gradients, []
+    clip, calls = loop.Optimizer.clip, []
 
     def sometimes(*arguments, **options):
         calls.append(1)
         norm = clip(*arguments, **options)
         return norm * float("nan") if len(calls) == 2 else norm
 
-    monkeypatch.setattr(loop, "clip_gradients", sometimes)
+    monkeypatch.setattr(loop.Optimizer, "clip", sometimes)
     out = typist.good("train", "book.txt", *TINY, "--run", "run")
     assert "step 2 skipped: the gradient's norm was nan" in out and "1 step skipped" in out
     assert "1 step skipped because" in typist.good("show", "run")
 
 
 def test_a_loss_that_stays_not_finite_is_one_line(typist, monkeypatch):
-    clip = loop.clip_gradients
-    monkeypatch.setattr(loop, "clip_gradients", lambda *a, **o: clip(*a, **o) * float("nan"))
+    clip = loop.Optimizer.clip
+    monkeypatch.setattr(loop.Optimizer, "clip", lambda *a, **o: clip(*a, **o) * float("nan"))
     line = typist.bad("train", "book.txt", *LONGER, "--run", "run")
     assert "a finite loss and gradient" in line and "a lower --rate" in line
     assert typist.good("sample", "run", "--length", "3")

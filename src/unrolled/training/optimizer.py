@@ -14,12 +14,16 @@ Shapes: M blocks, R rows, C columns.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.training.config import TrainingConfig
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter, under torch's names."""
+EPSILON = 1e-8
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 3
@@ -39,28 +43,31 @@ class Optimizer:
         with_muon = matrices if config.optimizer == "muon" else []
         taken = {name for name, _ in with_muon}
         with_adamw = [(name, p) for name, p in named if name not in taken]
-        decayed = [p for name, p in with_adamw if p.dim() > 1 and not name.startswith("embedding.")]
-        chosen = {id(p) for p in decayed}
-        others = [p for _, p in with_adamw if id(p) not in chosen]
+        decayed = {name: p for name, p in with_adamw if p.dim() > 1 and not name.startswith("embedding.")}
+        others = {name: p for name, p in with_adamw if name not in decayed}
         self._config = config
-        self._names = {id(p): name for name, p in named}
-        self._adamw = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=config.rate,
-            betas=(0.9, config.beta2),
-            fused=True,
-        )
+        self._parameters = [p for _, p in named]
+        self._groups = ((decayed, config.weight_decay), (others, 0.0))
+        self._moments: dict[str, dict[str, Tensor]] = {}
         self._matrices = with_muon
         self._momentum = {name: torch.zeros_like(p) for name, p in with_muon}
         self._weights: dict[str, Tensor] = dict(named) if config.average else {}
         self._aside = {name: p.detach().clone() for name, p in self._weights.items()}
         self._averaged = torch.zeros(())
 
+    def forget_gradients(self) -> None:
+        """Begin a new update: no weight has a gradient."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def clip(self, limit: float) -> float:
+        """Do `clip_gradients` with all weights."""
+        return clip_gradients(self._parameters, limit)
+
     def step(self, share: float) -> None:
         """Update every weight; `share` is the part of the peak rates that the schedule allows now."""
-        for group in self._adamw.param_groups:
-            group["lr"] = self._config.rate * share
-        self._adamw.step()
+        for parameters, decay in self._groups:
+            self._adamw_step(parameters, self._config.rate * share, decay)
         if self._matrices:
             self._muon_step(self._config.matrix_rate * share)
         if self._weights:
@@ -94,30 +101,38 @@ class Optimizer:
         found = {f"momentum.{name}": value for name, value in self._momentum.items()}
         if self._weights:
             found |= {f"aside.{name}": value for name, value in self._aside.items()} | {"averaged": self._averaged}
-        for group in self._adamw.param_groups:
-            for parameter in group["params"]:
-                for kind, value in self._adamw.state.get(parameter, {}).items():
-                    found[f"{kind}.{self._names[id(parameter)]}"] = value
-        return found
+        return found | {f"{kind}.{name}": value for name, kept in self._moments.items() for kind, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `tensors` returned; the model's weights are those that were saved beside them."""
         self._momentum = {name: tensors[f"momentum.{name}"].to(value.device) for name, value in self._momentum.items()}
-        for group in self._adamw.param_groups:
-            for parameter in group["params"]:
-                name = self._names[id(parameter)]
-                kept = {
-                    kind: tensors[f"{kind}.{name}"].to(parameter.device)
-                    for kind in ("step", "exp_avg", "exp_avg_sq")
-                    if f"{kind}.{name}" in tensors
-                }
-                if kept:
-                    self._adamw.state[parameter] = kept
+        for parameters, _ in self._groups:
+            for name, parameter in parameters.items():
+                if f"step.{name}" in tensors:
+                    self._moments[name] = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in MOMENTS}
         if self._weights:
             self._averaged.copy_(tensors["averaged"])
             for name, value in self._aside.items():
                 value.copy_(tensors[f"aside.{name}"])
             self._exchange()
+
+    @torch.no_grad()
+    def _adamw_step(self, parameters: Mapping[str, Tensor], rate: float, decay: float) -> None:
+        """Update what has a gradient by the kernel of torch.optim.AdamW, whose bookkeeping costs as much again."""
+        updated = {name: p for name, p in parameters.items() if p.grad is not None}
+        for name, parameter in updated.items():
+            if name not in self._moments:
+                zeros = (torch.zeros((), device=parameter.device), *(torch.zeros_like(parameter) for _ in range(2)))
+                self._moments[name] = dict(zip(MOMENTS, zeros, strict=True))
+        if not updated:
+            return
+        steps, first, second = ([self._moments[name][kind] for name in updated] for kind in MOMENTS)
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            list(updated.values()), [cast(Tensor, p.grad) for p in updated.values()], first, second, [], steps,
+            lr=rate, beta1=0.9, beta2=self._config.beta2, weight_decay=decay, eps=EPSILON, amsgrad=False,
+            maximize=False, grad_scale=None, found_inf=None,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _muon_step(self, rate: float) -> None:
