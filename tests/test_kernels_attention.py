@@ -4,6 +4,7 @@ Shapes: B batch, T time, H heads, K head width, W window, P = W - 1 steps of the
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from tolerances import (
     KERNEL_ATTENTION_BFLOAT16_GRADIENT,
     KERNEL_FLOAT32,
     KERNEL_FLOAT32_GRADIENT,
-    KERNEL_GELU_BFLOAT16,
+    KERNEL_MLP_BFLOAT16,
 )
-from unrolled.kernels import linear_gelu, native, rotary_attention
+from unrolled.kernels import gelu_mlp, native, rotary_attention
 
 SHAPES = [
     *[(1, 1, 1, 2, 1), (2, 1, 3, 8, 1), (2, 5, 2, 8, 1), (3, 1, 2, 32, 6), (2, 7, 3, 30, 5), (2, 33, 1, 10, 18)],
@@ -159,32 +160,44 @@ def test_large_scores_neither_overflow_nor_vanish():
     assert same.double().mean() > 0.9
 
 
-def linear_arguments(rows, inputs, units):
+def mlp_arguments(rows, width, hidden):
     g = torch.Generator().manual_seed(3)
-    sizes = [(rows, inputs), (units, inputs), (units,)]
-    return [torch.randn(size, generator=g).bfloat16().double() for size in sizes]
+    sizes = [(rows, width), (hidden, width), (hidden,), (width, hidden), (width,)]
+    return [(torch.randn(size, generator=g) / max(1, size[-1]) ** 0.25).bfloat16().double() for size in sizes]
 
 
-def gelu_and_gradients(function, args):
+def naive_mlp(x, up, up_bias, down, down_bias):
+    hidden = x @ up.T + up_bias
+    hidden = hidden * torch.special.ndtr(hidden)
+    return hidden @ down.T + down_bias, hidden
+
+
+def mlp_and_gradients(function, args):
     leaves = [value.clone().requires_grad_() for value in args]
-    y = function(*leaves)
+    y, hidden = function(*leaves)
     above = torch.randn(y.shape, generator=torch.Generator().manual_seed(9)).to(y.dtype)
-    return [y.detach(), *torch.autograd.grad(y, leaves, above)]
+    return [hidden.detach(), y.detach(), *torch.autograd.grad(y, leaves, above)]
 
 
-@pytest.mark.parametrize("sizes", [(1, 3, 16), (7, 16, 48), (33, 32, 20), (64, 128, 512)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 4, 16), (1, 16, 16), (7, 16, 48), (33, 32, 20), (47, 80, 112), (96, 32, 64), (203, 128, 512)], ids=str
+)
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
-def test_gelu_is_the_exact_one_in_every_precision(sizes, compiled, monkeypatch):
+def test_the_mlp_is_the_exact_one_in_every_precision(sizes, compiled, monkeypatch):
     if not compiled:
         monkeypatch.setattr(native, "library", lambda: None)
-    args = linear_arguments(*sizes)
-    twins = gelu_and_gradients(lambda x, w, b: (x @ w.T + b) * torch.special.ndtr(x @ w.T + b), args)
-    for found, twin in zip(gelu_and_gradients(linear_gelu, args), twins, strict=True):
+    args, shown = mlp_arguments(*sizes), partial(gelu_mlp, shown=True)
+    twins = mlp_and_gradients(naive_mlp, args)
+    for found, twin in zip(mlp_and_gradients(shown, args), twins, strict=True):
         torch.testing.assert_close(found, twin, rtol=EXACT64, atol=EXACT64)
     with torch.autocast("cpu", torch.bfloat16):
-        found = gelu_and_gradients(linear_gelu, [value.float() for value in args])
-    assert [value.dtype for value in found] == [torch.bfloat16] + [torch.float32] * 3
-    assert all(furthest(a, b) < KERNEL_GELU_BFLOAT16 for a, b in zip(found, twins, strict=True))
+        found = mlp_and_gradients(shown, [value.float() for value in args])
+        assert [value.dtype for value in found] == [torch.bfloat16] * 2 + [torch.float32] * 5
+        assert all(furthest(a, b) < KERNEL_MLP_BFLOAT16 for a, b in zip(found, twins, strict=True))
+        # What is shown or learned from does not change what comes out.
+        with torch.inference_mode():
+            y, nothing = gelu_mlp(*[value.float() for value in args])
+        assert nothing is None and torch.equal(y, found[1])
 
 
 @compiled_only
@@ -194,10 +207,10 @@ def test_gelu_is_right_to_bfloat16_for_every_number_it_holds():
     x = bits.view(torch.bfloat16)
     x = x[x.isfinite() & (x.abs() <= 100) & (x.abs() >= 1e-30)]
     x = F.pad(x, (0, -len(x) % 16))
-    weight = torch.eye(16, requires_grad=True)
+    weight, zero = torch.eye(16, requires_grad=True), torch.zeros(16)
     with torch.autocast("cpu", torch.bfloat16):
         leaf = x.view(-1, 16).clone().requires_grad_()
-        y = linear_gelu(leaf, weight, torch.zeros(16))
+        y, _ = gelu_mlp(leaf, weight, zero, weight, zero)
         (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
     wide = x.double().requires_grad_()
     twin = wide * torch.erfc(-wide / math.sqrt(2)) / 2

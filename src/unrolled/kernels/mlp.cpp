@@ -1,7 +1,7 @@
-// y = down gelu(up x + b) + c and its gradients in bfloat16, a few dozen rows at a time, which stay in the processor's cache
-// between the two products.
+// y = down gelu(up x + b) + c in bfloat16, a few dozen rows at a time, which stay in the processor's cache between the two
+// products; and the way back through gelu.
 //
-// What gelu is given is kept for the way back, rounded to bfloat16; what it returns follows from that there.
+// What gelu is given is kept for the way back, rounded to bfloat16.
 //
 // Shapes: D width, N hidden units, both multiples of 16. Weights are packed as vectors.h says.
 
@@ -104,7 +104,7 @@ struct Activate {
 };
 
 struct AddBias {
-    const float *bias;  // or null
+    const float *bias;
     int N;
     bf16 *out;
 
@@ -112,39 +112,9 @@ struct AddBias {
 
     template <int R>
     void column(int first, int c, const __m512 (&values)[R]) const {
-        const __m512 b = bias ? _mm512_loadu_ps(bias + c) : _mm512_setzero_ps();
+        const __m512 b = _mm512_loadu_ps(bias + c);
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) store(out + size_t(first + r) * N + c, add(values[r], b));
-    }
-};
-
-// From the gradient of gelu's result to that of its argument, gelu's result once more, and the bias's gradient.
-struct Deactivate {
-    int N;
-    const bf16 *kept;
-    bf16 *grad, *hidden;
-    float *sums;
-
-    void ask(size_t row, int c, int bytes) const {
-        soon(kept + row * N + c, bytes);
-        soon_written(grad + row * N + c, bytes);
-        soon_written(hidden + row * N + c, bytes);
-    }
-
-    template <int R>
-    void column(int first, int c, const __m512 (&values)[R]) const {
-        __m512 sum = _mm512_loadu_ps(sums + c);
-#pragma GCC unroll 12
-        for (int r = 0; r < R; ++r) {
-            const size_t at = size_t(first + r) * N + c;
-            const __m512 a = load(kept + at);
-            const Normal n = normal(a);
-            const __m512 g = mul(values[r], _mm512_fmadd_ps(mul(a, set1(0.39894228f)), n.density, n.below));
-            store(hidden + at, mul(a, n.below));
-            store(grad + at, g);
-            sum = add(sum, g);
-        }
-        _mm512_storeu_ps(sums + c, sum);
     }
 };
 
@@ -164,7 +134,7 @@ void in_blocks(int rows, int threads, const Body &body) {
 extern "C" {
 
 // x, y [rows][D]; up packed for rows of D numbers, down for rows of N. kept and hidden [rows][N], or null pointers: kept is
-// what the way back wants, hidden what gelu returned. scratch holds threads * 48 rows of N.
+// what gelu was given, hidden what it returned. scratch holds threads * 48 rows of N.
 void mlp_forward(int rows, int D, int N, const bf16 *x, const bf16 *up, const float *up_bias, const bf16 *down,
                  const float *down_bias, bf16 *kept, bf16 *hidden, bf16 *scratch, bf16 *y, int threads) {
     in_blocks(rows, threads, [&](int thread, int row, int count) {
@@ -175,17 +145,24 @@ void mlp_forward(int rows, int D, int N, const bf16 *x, const bf16 *up, const fl
     });
 }
 
-// above is y's gradient; down and up are packed transposed. grad [rows][N] is the gradient before gelu, hidden what gelu
-// returned: weights' gradients are products of these. partial holds one row for each thread: their sum is up_bias's gradient.
-void mlp_backward(int rows, int D, int N, const bf16 *above, const bf16 *down, const bf16 *up, const bf16 *kept, bf16 *grad,
-                  bf16 *hidden, bf16 *grad_x, float *partial, int threads) {
-    for (int i = 0; i < threads * N; ++i) partial[i] = 0.0f;
-    in_blocks(rows, threads, [&](int thread, int row, int count) {
-        const size_t at = size_t(row) * N;
+// From the gradient of gelu's result to that of its argument. partial holds one row for each thread: their sum is up_bias's
+// gradient.
+void gelu_backward(int rows, int N, const bf16 *kept, const bf16 *above, bf16 *grad, float *partial, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
         float *sums = partial + size_t(thread) * N;
-        multiply<Deactivate>(count, N, {above + size_t(row) * D, D, down, {N, kept + at, grad + at, hidden + at, sums}});
-        multiply<AddBias>(count, D, {grad + at, N, up, {nullptr, D, grad_x + size_t(row) * D}});
-    });
+        for (int c = 0; c < N; c += 16) _mm512_storeu_ps(sums + c, _mm512_setzero_ps());
+        for (int row = share(rows, thread, threads); row < share(rows, thread + 1, threads); ++row) {
+            const size_t start = size_t(row) * N;
+            for (int c = 0; c < N; c += 16) {
+                const __m512 a = load(kept + start + c);
+                const Normal n = normal(a);
+                const __m512 g = mul(load(above + start + c), _mm512_fmadd_ps(mul(a, set1(0.39894228f)), n.density, n.below));
+                store(grad + start + c, g);
+                _mm512_storeu_ps(sums + c, add(_mm512_loadu_ps(sums + c), g));
+            }
+        }
+    }
 }
 
 }  // extern "C"

@@ -2,7 +2,7 @@
 
 Knows nothing about layers. Phi is the normal cumulative function (Hendrycks and Gimpel 2016, arXiv 1606.08415). In
 bfloat16 on a CPU (under autocast) a compiled kernel takes a few dozen rows through both maps while they are in the
-processor's cache, and back the same way; only the weights' gradients are large products.
+processor's cache. The same on the way back was no faster than large products (docs/LOG.md).
 
 Shapes: B batch, T time, D width, N hidden units, R rows.
 """
@@ -47,14 +47,14 @@ class _GeluMLP(torch.autograd.Function):
         (rows, width), hidden = x_RD.shape, len(up)
         learns = any(ctx.needs_input_grad)
         kept = _bfloat16(rows if learns else 0, hidden)
-        given = _bfloat16(rows if shown else 0, hidden)
+        given = _bfloat16(rows if learns or shown else 0, hidden)
         y_RD = _bfloat16(rows, width)
         native.call(
             "mlp_forward", rows, width, hidden, x_RD, _packed("pack", up), up_bias.float().contiguous(),
             _packed("pack", down), down_bias.float().contiguous(), kept, given,
             _bfloat16(torch.get_num_threads() * SCRATCH_ROWS, hidden), y_RD,
         )  # fmt: skip
-        ctx.save_for_backward(x_RD, up, down, kept)
+        ctx.save_for_backward(x_RD, up, down, kept, given)
         ctx.kinds = x.dtype, up_bias.dtype, down_bias.dtype
         if not shown:
             return y_RD.view(x.shape), None
@@ -65,22 +65,18 @@ class _GeluMLP(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
         assert above[0] is not None
-        x_RD, up, down, kept = ctx.saved_tensors
+        x_RD, up, down, kept, given = ctx.saved_tensors
         (rows, width), hidden = x_RD.shape, len(up)
         above_RD = above[0].to(torch.bfloat16).reshape(rows, width).contiguous()
-        grad, given, grad_x = _bfloat16(rows, hidden), _bfloat16(rows, hidden), _bfloat16(rows, width)
         partial, sums_D = torch.empty(torch.get_num_threads(), hidden), torch.empty(width)
-        native.call(
-            "mlp_backward", rows, width, hidden, above_RD, _packed("pack_transposed", down),
-            _packed("pack_transposed", up), kept, grad, given, grad_x, partial,
-        )  # fmt: skip
+        grad = torch.mm(above_RD, down.to(torch.bfloat16))
+        native.call("gelu_backward", rows, hidden, kept, grad, grad, partial)
+        grad_x = torch.mm(grad, up.to(torch.bfloat16))
         native.call("column_sums", rows, width, above_RD, sums_D)
         kind_x, kind_up, kind_down = ctx.kinds
-        grad_up = torch.mm(grad.t(), x_RD).to(up.dtype)
-        grad_down = torch.mm(above_RD.t(), given).to(down.dtype)
         return (
-            grad_x.view(above[0].shape).to(kind_x), grad_up, partial.sum(0).to(kind_up), grad_down,
-            sums_D.to(kind_down), None,
+            grad_x.view(above[0].shape).to(kind_x), torch.mm(grad.t(), x_RD).to(up.dtype), partial.sum(0).to(kind_up),
+            torch.mm(above_RD.t(), given).to(down.dtype), sums_D.to(kind_down), None,
         )  # fmt: skip
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import ROTARY_BASE, linear_gelu, rotary_attention, steps
+from unrolled.kernels import ROTARY_BASE, gelu_mlp, rotary_attention, steps
 from unrolled.models.sequence_model import Layer, LayerConfig, Operation, State, Tap, no_memory, untouched
 
 
@@ -133,10 +134,13 @@ class MLP(Layer):
         tap: Tap = untouched,
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """Transform each step by itself."""
-        hidden_BTN = linear_gelu(x_BTD, self.up.weight, self.up.bias)
-        if tap.watches("mlp"):
-            hidden_BTN = tap("mlp", hidden_BTN)
-        return self.down(hidden_BTN), {}
+        if tap.edits("mlp"):
+            return self.down(tap("mlp", F.gelu(self.up(x_BTD)))), {}
+        up, down, watched = self.up, self.down, tap.watches("mlp")
+        y_BTD, hidden_BTN = gelu_mlp(x_BTD, up.weight, up.bias, down.weight, down.bias, shown=watched)
+        if hidden_BTN is not None:
+            tap("mlp", hidden_BTN)
+        return y_BTD, {}
 
     def chain(self) -> Sequence[Operation]:
         """Return one step as operations."""
