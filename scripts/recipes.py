@@ -2,24 +2,33 @@
 
     python scripts/recipes.py measure manual book.txt --minutes 0.5 1 3 --families lstm gru
     python scripts/recipes.py sweep manual book.txt --minutes 0.5 3 --families lstm --knobs width dropout
+    python scripts/recipes.py sweep manual --minutes 3 --grid weight_decay=0.1,0.3 dropout=0,0.2
+    python scripts/recipes.py sweep manual --minutes 3 --later list.json
+    python scripts/recipes.py work list.json --jobs 2
     python scripts/recipes.py collect runs/book-lstm --minutes 20
     python scripts/recipes.py fit
     python scripts/recipes.py table
 
-`measure` trains by the recipes and `sweep` with one knob turned at a time, both through the public API; each appends
-one row per run to docs/results/recipes.json, and goes on where it was interrupted. `collect` appends rows for runs that
-exist. Only validation parts are looked at. `table` prints what the sweeps found. `fit` prints the coefficients of
-training/expectation.py and how far the fit is from each run.
+`measure` trains by the recipes, `sweep` with one knob turned at a time, or with every combination of a grid; each
+appends one row per run to docs/results/recipes.json, and goes on where it was interrupted. Minutes are first turned
+into steps, as `unrolled train` does it: by timing a few. With `--later` only that is done, on a quiet machine, and
+`work` trains the list in so many processes of one thread each, for steps fixed beforehand do not depend on what else
+runs. `collect` appends rows for runs that exist. Only validation parts are looked at. `table` prints what the sweeps
+found. `fit` prints the coefficients of training/expectation.py and how far the fit is from each run.
 """
 
 import argparse
 import itertools
 import json
+import multiprocessing
 import tempfile
-import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import unrolled
 from unrolled.training.expectation import ngram_bits, useful_characters
@@ -31,6 +40,15 @@ RECORDED = (
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recipes.json"
 
 
+@dataclass(frozen=True)
+class Job:
+    """One training: of what, by which recipe (minutes, family, seed), and what is changed in it."""
+
+    text: str
+    base: dict[str, object]
+    changed: dict[str, object]
+
+
 KNOBS: dict[str, tuple[object, ...]] = {
     "width": (0.7, 0.85, 1.2, 1.4),
     "depth": (-1, 1),
@@ -38,8 +56,8 @@ KNOBS: dict[str, tuple[object, ...]] = {
     "unroll": (0.67, 1.5, 2),
     "rate": (0.5, 2),
     "matrix_rate": (0.67, 1.5),
-    "dropout": (0.0, 0.1, 0.2, 0.3, 0.4),
-    "weight_decay": (0.0, 0.1, 0.2, 0.4),
+    "dropout": (0.0, 0.1, 0.2, 0.3),
+    "weight_decay": (0.05, 0.1, 0.2, 0.3, 0.45, 0.6),
     "average": (50, 200),
     "hold": (0.2, 0.4),
     "forget_every": (0, 300),
@@ -49,21 +67,39 @@ KNOBS: dict[str, tuple[object, ...]] = {
 FACTORS = ("width", "lanes", "unroll", "rate", "matrix_rate")
 
 
-def measure(texts: list[str], minutes: list[float], families: list[str], seeds: list[int]) -> None:
-    """Train every combination by its recipe and append what came out; what was measured already is left out."""
+def wanted(texts: list[str], minutes: list[float], families: list[str], seeds: list[int]) -> Iterator[Job]:
+    """Yield every combination, to be trained by its recipe."""
     for text, family, budget, seed in itertools.product(texts, families, minutes, seeds):
-        trained(text, {"minutes": budget, "family": family, "seed": seed}, {})
+        yield Job(text, {"minutes": budget, "family": family, "seed": seed}, {})
 
 
-def sweep(texts: list[str], minutes: list[float], families: list[str], seeds: list[int], knobs: list[str]) -> None:
-    """Train by each recipe with one knob turned, every knob in its turn, and append what came out."""
-    for text, family, budget, seed in itertools.product(texts, families, minutes, seeds):
-        base = {"minutes": budget, "family": family, "seed": seed}
-        recipe = trained(text, base, {})
+def swept(jobs: Iterable[Job], knobs: list[str], grid: list[str]) -> Iterator[Job]:
+    """Yield each job, and after it the same with one knob turned, every knob in its turn, or with the grid's values."""
+    values = {key: [parsed(value) for value in several.split(",")] for key, _, several in map(partitioned, grid)}
+    for job in jobs:
+        yield job
+        if grid:
+            for chosen in itertools.product(*values.values()):
+                yield replace(job, changed=dict(zip(values, chosen, strict=True)))
+            continue
+        recipe = planned(job)
         for knob in knobs:
             for turn in KNOBS[knob]:
                 if (changed := turned(recipe, knob, turn)) is not None:
-                    trained(text, base, changed)
+                    yield replace(job, changed=changed)
+
+
+def partitioned(pair: str) -> tuple[str, str, str]:
+    """Return a name, `=`, and what stands behind it."""
+    return pair.partition("=")
+
+
+def parsed(value: str) -> object:
+    """Return a number where the text is one."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
 
 
 def turned(recipe: dict, knob: str, turn: object) -> dict[str, object] | None:
@@ -81,21 +117,42 @@ def turned(recipe: dict, knob: str, turn: object) -> dict[str, object] | None:
     return None if value == was else {knob: value}
 
 
-def trained(text: str, base: dict[str, object], changed: dict[str, object]) -> dict:
-    """Train once through the public interface, append the row and return it; or return the row measured before."""
-    name = Path(text).name
-    for row in read():
-        if (row["text"], row["changed"]) == (name, changed) and all(row[key] == base[key] for key in base):
-            return row
-    corpus = unrolled.read_corpus([text])
-    request = {key: value for key, value in base.items() if not (key == "family" and "layers" in changed)} | changed
-    start = time.perf_counter()
+def planned(job: Job) -> dict:
+    """Return how a job's training would go, timed on this machine: the fields of a request that fix it."""
+    corpus = unrolled.read_corpus([job.text])
+    request = {key: value for key, value in job.base.items() if not (key == "family" and "layers" in job.changed)}
+    parts = len(corpus.part("train")), len(corpus.part("valid"))
+    plan = unrolled.make_plan(unrolled.Request(**(request | job.changed)), corpus.vocabulary, *parts)
+    stack, config = plan.model.stack, plan.training
+    chosen = {key: getattr(config, key) for key in (*RECORDED, "evaluate_every", "patience", "seed")}
+    return chosen | {"layers": plan.model.pattern(), "width": stack.width, "dropout": stack.dropout}
+
+
+def done(job: Job) -> bool:
+    """Say whether a job's row is among the results."""
+    return any(
+        (row["text"], row["changed"]) == (Path(job.text).name, job.changed)
+        and all(row[key] == value for key, value in job.base.items())
+        for row in read()
+    )
+
+
+def trained(job: Job, request: dict, threads: int = 0) -> dict:
+    """Train once as planned, through the public interface, and return the row."""
+    if threads:
+        torch.set_num_threads(threads)
+    corpus = unrolled.read_corpus([job.text])
     with tempfile.TemporaryDirectory() as scratch:
         run = unrolled.train(corpus, run=Path(scratch) / "run", **request)
-        wall = time.perf_counter() - start
-        row = row_of(run, corpus, name, base, changed) | {"wall_seconds": round(wall, 1)}
-    keep(row)
-    return row
+        return row_of(run, corpus, Path(job.text).name, job.base, job.changed)
+
+
+def work(listed: list[tuple[Job, dict]], jobs: int) -> None:
+    """Train all that is listed and not yet measured, in so many processes of one thread each."""
+    left = [(job, request, 1) for job, request in listed if not done(job)]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for finished in as_completed([pool.submit(trained, *each) for each in left]):
+            keep(finished.result())
 
 
 def collect(paths: list[str], minutes: float) -> None:
@@ -157,7 +214,7 @@ def fit() -> None:
     )
     off = np.exp(errors(best)) - 1
     print(f"{len(rows)} runs; fit off by {np.abs(off).mean():.1%} on average, {np.abs(off).max():.1%} at most\n")
-    print("| text | family | minutes | model | read | passes | 6-gram | valid | fit |")
+    print("| text | family | minutes | model | read | passes | 9-gram | valid | fit |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row, error in zip(rows, off, strict=True):
         print(
@@ -189,6 +246,35 @@ def read() -> list[dict]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
 
 
+def main(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if arguments.verb == "collect":
+        collect(arguments.paths, arguments.minutes)
+    elif arguments.verb == "work":
+        listed = json.loads(arguments.list.read_text())
+        work([(Job(**job), request) for job, request in listed], arguments.jobs)
+    elif arguments.verb in ("measure", "sweep"):
+        plan_or_train(arguments)
+    else:
+        {"fit": fit, "table": table}[arguments.verb]()
+
+
+def plan_or_train(arguments: argparse.Namespace) -> None:
+    """Train all that `measure` or `sweep` ask for, or with `--later` only time it and list it."""
+    jobs = wanted(arguments.texts, arguments.minutes, arguments.families, arguments.seeds)
+    if arguments.verb == "sweep":
+        jobs = swept(jobs, arguments.knobs, arguments.grid)
+    found = [] if arguments.later is None or not arguments.later.exists() else json.loads(arguments.later.read_text())
+    for job in jobs:
+        if done(job) or asdict(job) in (listed for listed, _ in found):
+            continue
+        if arguments.later is None:
+            keep(trained(job, planned(job)))
+        else:
+            found.append((asdict(job), planned(job)))
+            arguments.later.write_text(json.dumps(found))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -198,12 +284,16 @@ if __name__ == "__main__":
         training.add_argument("--minutes", nargs="+", type=float, default=[0.5, 1.0, 3.0])
         training.add_argument("--families", nargs="+", default=["lstm"])
         training.add_argument("--seeds", nargs="+", type=int, default=[1])
+        training.add_argument("--later", type=Path, metavar="LIST")
         if verb == "sweep":
             training.add_argument("--knobs", nargs="+", choices=list(KNOBS), default=list(KNOBS))
+            training.add_argument("--grid", nargs="+", default=[], metavar="KNOB=VALUE,...")
+    working = verbs.add_parser("work")
+    working.add_argument("list", type=Path)
+    working.add_argument("--jobs", type=int, default=1)
     collecting = verbs.add_parser("collect")
     collecting.add_argument("paths", nargs="+", metavar="RUN")
     collecting.add_argument("--minutes", type=float, required=True)
     verbs.add_parser("fit")
     verbs.add_parser("table")
-    given = vars(parser.parse_args())
-    {"measure": measure, "sweep": sweep, "collect": collect, "fit": fit, "table": table}[given.pop("verb")](**given)
+    main(parser.parse_args())

@@ -111,13 +111,28 @@ def test_a_small_text_gets_a_model_that_it_can_teach(family):
     assert plan(train_chars=1000, family=family, minutes=1000.0, width=512).model.stack.width == 512
 
 
-def test_dropout_grows_with_the_times_through_the_text():
-    found = [
-        plan(train_chars=100_000, steps=steps, lanes=32, unroll=64).model.stack.dropout
-        for steps in (50, 300, 900, 5000)
+def often_read(**request):
+    """Plans that go through the same text more and more often."""
+    return [
+        plan(train_chars=100_000, steps=steps, lanes=32, unroll=64, **request) for steps in (50, 300, 400, 900, 5000)
     ]
-    assert found == sorted(found) and found[0] == 0.0 and found[-1] == 0.4
-    assert plan(train_chars=100_000, steps=5000, dropout=0.0).model.stack.dropout == 0.0
+
+
+def test_decay_and_the_size_of_steps_grow_with_the_times_through_the_text():
+    found = [(one.training.weight_decay, one.training.matrix_rate) for one in often_read()]
+    assert found == sorted(found) and found[0] == (0.1, 0.03) and found[-1] == (0.35, 0.042)
+    assert all(one.model.stack.dropout == 0.0 for one in often_read())
+
+
+def test_what_is_asked_for_is_not_regularised_away():
+    for one in often_read(weight_decay=0.01, matrix_rate=0.5, dropout=0.25):
+        assert (one.training.weight_decay, one.training.matrix_rate, one.model.stack.dropout) == (0.01, 0.5, 0.25)
+
+
+def test_under_adamw_dropout_grows_with_the_times_through_the_text():
+    found = [(one.model.stack.dropout, one.training.weight_decay) for one in often_read(optimizer="adamw")]
+    assert found == sorted(found) and found[0] == (0.0, 0.1) and found[-1] == (0.4, 0.1)
+    assert plan(train_chars=100_000, steps=5000, optimizer="adamw", dropout=0.0).model.stack.dropout == 0.0
 
 
 def test_the_model_is_what_was_asked_for():

@@ -12,6 +12,8 @@ from unrolled.text.corpus import Corpus
 
 TRAIN_CHARACTERS = 1_000_000
 VALID_CHARACTERS = 100_000
+CONTEXT = 8
+"""Symbols of context: enough to notice a text that repeats itself, as manuals and programs do."""
 PASSES = 3.5
 """After so many times through a text, reading it again counts half."""
 FIT = {"constant": 0.638, "read": -0.0495}
@@ -29,9 +31,9 @@ FAMILY = {
 
 
 def ngram_bits(corpus: Corpus) -> float:
-    """Return the bits per character of a 6-gram on the head of the validation part."""
+    """Return the bits per character of a 9-gram on the head of the validation part."""
     train, valid = corpus.part("train")[-TRAIN_CHARACTERS:], corpus.part("valid")[:VALID_CHARACTERS]
-    return NGram.fit(train, corpus.vocabulary.size).bits_per_char(valid)
+    return NGram.fit(train, corpus.vocabulary.size, CONTEXT).bits_per_char(valid)
 
 
 def expected_bits(corpus: Corpus, characters_read: int, family: str) -> float | None:

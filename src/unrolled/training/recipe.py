@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from unrolled.errors import ConfigError
@@ -93,10 +94,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Row:
-    """A good choice for about so many minutes; `matrix_rate` is Muon's.
-
-    Under Muon a weight decay of 0.1 is worth 0.02 nats on a small text after a minute (docs/LOG.md).
-    """
+    """A good choice for about so many minutes; `matrix_rate` is Muon's, for a text that is read a few times."""
 
     minutes: float
     layers: str
@@ -105,7 +103,6 @@ class Row:
     unroll: int
     rate: float
     matrix_rate: float = 0.03
-    weight_decay: float = 0.1
 
 
 RECIPES: dict[str, tuple[Row, ...]] = {
@@ -113,8 +110,8 @@ RECIPES: dict[str, tuple[Row, ...]] = {
     "lstm": (
         Row(1, "lstm*2", 256, 64, 48, 6e-3),
         Row(3, "lstm*2", 320, 64, 48, 6e-3),
-        Row(10, "lstm*2", 416, 64, 64, 5e-3),
-        Row(30, "lstm*2", 512, 64, 96, 3e-3, 0.02),
+        Row(10, "lstm*2", 384, 64, 48, 6e-3),
+        Row(20, "lstm*2", 512, 64, 96, 3e-3, 0.02),
     ),
     "gru": (
         Row(1, "gru*2", 256, 64, 48, 6e-3),
@@ -134,8 +131,15 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 }
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
+WEIGHT_DECAY = 0.1
+PASSES, DECAYS, QUICKENED = (3.0, 12.0, 24.0), (0.1, 0.3, 0.35), (1.0, 1.4, 1.4)
+"""Under Muon: times through the training part, weight decay, and what to multiply the matrices' rate by.
+
+Read in between by straight lines. Muon's updates all have the same size, so decay alone bounds the weights: a text that
+is read often wants it strong, large steps with it, and then no dropout at all (docs/LOG.md, docs/results/recipes.md).
+"""
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
-"""(times through the training part, dropout): the first row whose number is not exceeded."""
+"""Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def make_plan(
         forget_every, (lanes, unroll) = 0, _lines_that_fit(request, row, lines)
     config = TrainingConfig(
         steps=1, lanes=lanes, unroll=unroll, forget_every=forget_every, rate=row.rate, matrix_rate=row.matrix_rate,
-        weight_decay=row.weight_decay, optimizer="muon", patience=PATIENCE, seed=request.seed,
+        weight_decay=WEIGHT_DECAY, optimizer="muon", patience=PATIENCE, seed=request.seed,
     )  # fmt: skip
     chosen = {
         field.name: value
@@ -181,11 +185,23 @@ def make_plan(
         and (value := getattr(request, field.name, None)) is not None
     }
     plan = _with_steps(request, minutes, model, replace(config, **chosen), vocabulary, valid_chars)
-    if request.dropout is not None:
-        return plan
-    epochs = plan.characters / max(1, train_chars)
-    dropout = next(share for most, share in DROPOUTS if epochs <= most)
-    dropout = dropout if lines is None else min(dropout, MOST_DROPOUT_OF_LINES)
+    return _regularised(plan, request, plan.characters / max(1, train_chars), lines is not None)
+
+
+def _regularised(plan: Plan, request: Request, passes: float, lines: bool) -> Plan:
+    """Choose what keeps a text that is read `passes` times from being learned by heart; what was asked for is kept."""
+    if plan.training.optimizer == "muon" and not lines:
+        training, dropout = plan.training, 0.0
+        if request.weight_decay is None:
+            training = replace(training, weight_decay=round(float(np.interp(passes, PASSES, DECAYS)), 3))
+        if request.matrix_rate is None:
+            quicker = float(np.interp(passes, PASSES, QUICKENED))
+            training = replace(training, matrix_rate=round(training.matrix_rate * quicker, 4))
+        plan = replace(plan, training=training)
+    else:
+        dropout = next(share for most, share in DROPOUTS if passes <= most)
+        dropout = min(dropout, MOST_DROPOUT_OF_LINES) if lines else dropout
+    dropout = _first(request.dropout, dropout)
     return replace(plan, model=replace(plan.model, stack=replace(plan.model.stack, dropout=dropout)))
 
 
