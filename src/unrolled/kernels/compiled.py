@@ -109,21 +109,26 @@ class _Inputs:
             return NOTHING, NOTHING
         return _packed_transposed(self.weight_GD, self.gates), torch.empty_like(self.x)
 
-    def gradients(self, above_TBR: Tensor, pairs: Tensor, grad_x: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Return the gradients of x, W and b; the loop made that of x unless x is a table.
+    def gradients(
+        self, above_TBR: Tensor, grad_x: Tensor, hidden_TBN: Tensor | None
+    ) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor]:
+        """Return the gradients of x, W, U and b; `above_TBR` are those of the products of every step.
 
-        `above_TBR` are the gradients of the products of every step, `pairs` the same interleaved.
+        The loop made that of x unless x is a table. U is multiplied with `hidden_TBN` and has the same gradients above
+        it; with None its own is None.
         """
         flat_SR = above_TBR.flatten(0, 1)
         if not self.tokens_TB.numel():
-            weight = weight_gradient(pairs, self.x.flatten(0, 1), self.gates)
-            return grad_x if grad_x.numel() else None, weight, _unblocked(column_sums(flat_SR), self.gates)
+            of_w, of_u, bias = weight_gradients(flat_SR, self.gates, self.x, hidden_TBN)
+            return grad_x if grad_x.numel() else None, of_w, of_u, bias
         table_VR = torch.zeros(len(self.x), flat_SR.shape[1])
         call("scatter_rows", len(flat_SR), flat_SR.shape[1], self.tokens_TB, flat_SR, table_VR)
         rows_VR = table_VR.to(BF16)
         grad_x = _row_products(rows_VR, _packed_transposed(self.weight_GD, self.gates), self.width)
-        weight = weight_gradient(_pairs(rows_VR), self.x, self.gates)
-        return grad_x, weight, _unblocked(table_VR.sum(0), self.gates)
+        of_w, of_u, bias = weight_gradients(rows_VR, self.gates, self.x)
+        if hidden_TBN is not None:
+            of_u, _, bias = weight_gradients(flat_SR, self.gates, hidden_TBN)
+        return grad_x, of_w, of_u, bias
 
 
 class _Elman(torch.autograd.Function):
@@ -152,9 +157,7 @@ class _Elman(torch.autograd.Function):
             "elman_backward", time, batch, units, inputs.width, *back, ready, _packed_transposed(w_hh, 1), hidden,
             grads, grad_h,
         )  # fmt: skip
-        pairs = _pairs(grads.flatten(0, 1))
-        grad_x, grad_ih, bias = inputs.gradients(grads, pairs, back[1])
-        grad_hh = weight_gradient(pairs, hidden[:-1].flatten(0, 1), 1)
+        grad_x, grad_ih, grad_hh, bias = inputs.gradients(grads, back[1], hidden[:-1])
         return grad_x, None, grad_h, grad_ih, grad_hh, bias, bias
 
 
@@ -178,11 +181,9 @@ class _GRU(torch.autograd.Function):
             "gru_backward", time, batch, units, inputs.width, *back, ready, _packed_transposed(w_hh, 3), gates,
             recurrent, states, grads, grads_re, carried,
         )  # fmt: skip
-        pairs = _pairs(grads.flatten(0, 1)) if not tokens_TB.numel() else NOTHING
-        grad_x, grad_ih, bias_ih = inputs.gradients(grads, pairs, back[1])
-        flat = grads_re.flatten(0, 1)
-        grad_hh = weight_gradient(_pairs(flat), hidden[:-1].flatten(0, 1), 3)
-        return grad_x, None, carried, grad_ih, grad_hh, bias_ih, _unblocked(column_sums(flat), 3)
+        grad_x, grad_ih, _, bias_ih = inputs.gradients(grads, back[1], None)
+        grad_hh, _, bias_hh = weight_gradients(grads_re.flatten(0, 1), 3, hidden[:-1])
+        return grad_x, None, carried, grad_ih, grad_hh, bias_ih, bias_hh
 
 
 class _LSTM(torch.autograd.Function):
@@ -208,9 +209,7 @@ class _LSTM(torch.autograd.Function):
         call(
             "lstm_backward", time, batch, units, inputs.width, *back, ready, packed, gates, cells, grads, grad_h, grad_c
         )
-        pairs = _pairs(grads.flatten(0, 1))
-        grad_x, grad_ih, bias = inputs.gradients(grads, pairs, back[1])
-        grad_hh = weight_gradient(pairs, hidden[:-1].flatten(0, 1), 4)
+        grad_x, grad_ih, grad_hh, bias = inputs.gradients(grads, back[1], hidden[:-1])
         return grad_x, None, grad_h, grad_c, grad_ih, grad_hh, bias, bias
 
 
@@ -286,30 +285,29 @@ def _blocked_bias(bias_G: Tensor, gates: int) -> Tensor:
     return bias_G.view(gates, -1, BLOCK).transpose(0, 1).flatten()
 
 
-def _unblocked(sums_R: Tensor, gates: int) -> Tensor:
-    return sums_R.view(-1, gates, BLOCK).transpose(0, 1).flatten()
+def weight_gradients(
+    above_SR: Tensor, gates: int, inputs: Tensor, other: Tensor | None = None
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the gradients of the weights (G * N, K) of one or two inputs (..., K), and of a bias, to the same gates.
+
+    They are float32 and in torch's order; `above_SR` are the gates' gradients.
+    """
+    rows, pairs, width = above_SR.shape[1], _pairs(inputs), inputs.shape[-1]
+    other_pairs, other_width = (NOTHING, 0) if other is None else (_pairs(other), other.shape[-1])
+    out, other_out, sums = (torch.empty(rows, size) for size in (width, other_width, 1))
+    call(
+        "weight_gradients", gates, rows // gates, len(above_SR), width, other_width, above_SR, pairs, other_pairs, out,
+        other_out, sums,
+    )  # fmt: skip
+    return out, None if other is None else other_out, sums.flatten()
 
 
-def column_sums(matrix_SR: Tensor) -> Tensor:
-    """Return the sum of every column in float32; torch's own takes as long as a matrix product."""
-    sums = torch.empty(matrix_SR.shape[1])
-    call("column_sums", *matrix_SR.shape, matrix_SR, sums)
-    return sums
-
-
-def weight_gradient(above_pairs: Tensor, inputs_SK: Tensor, gates: int) -> Tensor:
-    """Return the gradient of a weight (G * N, K) in float32 and torch's order; `above_pairs` is `_pairs` of (S, R)."""
-    tiles, pairs = above_pairs.shape[:2]
-    out = torch.empty(tiles * BLOCK, inputs_SK.shape[1])
-    call("weight_gradient", gates, len(out) // gates, pairs, out.shape[1], above_pairs, _pairs(inputs_SK), out)
-    return out
-
-
-def _pairs(matrix_SR: Tensor) -> Tensor:
-    """Return every two rows interleaved, (R / 16, S / 2, 16, 2); an odd last row is paired with zeros."""
-    rows, columns = matrix_SR.shape
+def _pairs(matrix: Tensor) -> Tensor:
+    """Return every two rows of (..., K) interleaved, (K / 16, S / 2, 16, 2); an odd last row is paired with zeros."""
+    columns = matrix.shape[-1]
+    rows = matrix.numel() // columns
     pairs = torch.empty(columns // BLOCK, (rows + 1) // 2, BLOCK, 2, dtype=BF16)
-    call("pack_pairs", rows, columns, matrix_SR, pairs)
+    call("pack_pairs", rows, columns, matrix, pairs)
     return pairs
 
 

@@ -9,12 +9,13 @@
 namespace {
 
 constexpr int PAIRS_AT_ONCE = 32;
-constexpr int IN_CACHE = 131072;  // numbers (pairs) of the inputs' side that stay in a core's second cache
+constexpr int IN_CACHE = 131072;  // pairs of the inputs' side that stay in a core's second cache
+constexpr int MOST_PAIRS = 512;   // of 16 columns of the gates' side that stay in its first
 
 // 16 rows of a weight's gradient, columns [block, block + blocks), pairs [first, first + some).
 struct Gradient {
     int pairs, first, some, K;
-    const bf16 *above;   // [pairs][16][2]
+    const bf16 *above;   // [some][16][2]
     const bf16 *inputs;  // [K/16][pairs][16][2]
     float *out;          // [16][K]
     int block, blocks;
@@ -25,20 +26,38 @@ struct Gradient {
     template <int R, int C>
     void columns(int row) {
         __m512 acc[R][C];
+        float *at = out + size_t(row) * K + block * 16;
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c)
-                acc[r][c] = first ? _mm512_loadu_ps(out + size_t(row + r) * K + (block + c) * 16) : _mm512_setzero_ps();
+                acc[r][c] = first ? _mm512_loadu_ps(at + size_t(r) * K + c * 16) : _mm512_setzero_ps();
+        // The rows of the next group.
+        for (int r = R; r < 2 * R && row + r < 16; ++r) soon_written(at + size_t(r) * K, C * 64);
         const size_t length = size_t(pairs) * 32;
-        accumulate<R, C>(acc, above + size_t(first) * 32 + row * 2, 2, inputs + block * length + size_t(first) * 32,
-                         some, 32, length);
+        accumulate<R, C>(acc, above + row * 2, 2, inputs + block * length + size_t(first) * 32, some, 32, length);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) _mm512_storeu_ps(out + size_t(row + r) * K + (block + c) * 16, acc[r][c]);
+            for (int c = 0; c < C; ++c) _mm512_storeu_ps(at + size_t(r) * K + c * 16, acc[r][c]);
     }
 };
+
+inline __m512i wide(const bf16 *p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+}
+
+// 16 columns of rows `first` and `first` + 1 of a matrix, interleaved; behind the last row there are zeros.
+inline __m512i interleaved(const bf16 *matrix, int rows, int columns, int first, int block) {
+    const bf16 *low = matrix + size_t(first) * columns + block * 16;
+    const __m512i high = first + 1 < rows ? wide(low + columns) : _mm512_setzero_si512();
+    return _mm512_or_si512(wide(low), _mm512_slli_epi32(high, 16));
+}
+
+inline __m512 low_half(__m512i pair) { return _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)); }
+inline __m512 high_half(__m512i pair) {
+    return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32(int(0xFFFF0000u))));
+}
 
 }  // namespace
 
@@ -53,35 +72,51 @@ void pack_pairs(int rows, int columns, const bf16 *matrix, bf16 *packed, int thr
         // Two blocks are one cache line of the matrix.
         for (int block = 0; block < blocks; block += 2)
             for (int pair = first; pair < last; ++pair)
-                for (int b = block; b < block + 2 && b < blocks; ++b) {
-                    const bf16 *low = matrix + size_t(2 * pair) * columns + b * 16;
-                    const __m512i a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(low)));
-                    __m512i c = _mm512_setzero_si512();
-                    if (2 * pair + 1 < rows)
-                        c = _mm512_cvtepu16_epi32(
-                            _mm256_loadu_si256(reinterpret_cast<const __m256i *>(low + columns)));
+                for (int b = block; b < block + 2 && b < blocks; ++b)
                     _mm512_storeu_si512(packed + (size_t(b) * pairs + pair) * 32,
-                                        _mm512_or_si512(a, _mm512_slli_epi32(c, 16)));
-                }
+                                        interleaved(matrix, rows, columns, 2 * pair, b));
     }
 }
 
-// out [G*N][K] in float32 and torch's order = blocked rows of gate gradients [S][N/16][G][16], transposed, times inputs
-// [S][K]; both come as pairs.
-void weight_gradient(int G, int N, int pairs, int K, const bf16 *above, const bf16 *inputs, float *out, int threads) {
-    const int at_once = IN_CACHE / K > PAIRS_AT_ONCE ? IN_CACHE / K : PAIRS_AT_ONCE;
+// The gradients of two weights and a bias that stand before the same gates; `above` [S][N/16][G][16] are the gates'.
+//
+// out [G*N][K] = above, transposed, times the inputs [S][K], which come as pairs; other_out [G*N][M] the same with other
+// inputs (M may be 0); sums [G*N] are those of the columns of `above`. All are float32 in torch's order.
+void weight_gradients(int G, int N, int S, int K, int M, const bf16 *above, const bf16 *inputs, const bf16 *other,
+                      float *out, float *other_out, float *sums, int threads) {
+    const int pairs = (S + 1) / 2, tiles = G * N / 16;
+    const int fits = IN_CACHE / (K + M) / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
+    const int at_once = fits < PAIRS_AT_ONCE ? PAIRS_AT_ONCE : fits < MOST_PAIRS ? fits : MOST_PAIRS;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
-        const int from = share(G * N / 16, thread, threads), to = share(G * N / 16, thread + 1, threads);
+        alignas(64) static thread_local bf16 mine[2][MOST_PAIRS * 32];
+        const int from = share(tiles, thread, threads), to = share(tiles, thread + 1, threads);
         for (int first = 0; first < pairs; first += at_once)
-            for (int tile = from; tile < to; ++tile)
-                for (int block = 0; block < K / 16; block += 4) {
-                    const int some = pairs - first < at_once ? pairs - first : at_once;
-                    const int blocks = K / 16 - block < 4 ? K / 16 - block : 4;
-                    Gradient job{pairs, first, some, K, above + size_t(tile) * pairs * 32, inputs,
-                                 out + (size_t(tile % G) * N + tile / G * 16) * K, block, blocks};
-                    in_groups<6>(0, 16, job);
+            for (int tile = from; tile < to; tile += 2) {
+                const int some = pairs - first < at_once ? pairs - first : at_once, both = tile + 1 < to ? 2 : 1;
+                __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+                for (int pair = 0; pair < some; ++pair)
+                    for (int i = 0; i < both; ++i) {
+                        const __m512i two = interleaved(above, S, G * N, 2 * (first + pair), tile + i);
+                        _mm512_store_si512(mine[i] + pair * 32, two);
+                        sum[i] = add(sum[i], add(low_half(two), high_half(two)));
+                    }
+                for (int i = 0; i < both; ++i) {
+                    const size_t row = size_t((tile + i) % G) * N + (tile + i) / G * 16;
+                    if (first) sum[i] = add(sum[i], _mm512_loadu_ps(sums + row));
+                    _mm512_storeu_ps(sums + row, sum[i]);
+                    for (int block = 0; block < K / 16; block += 4) {
+                        const int blocks = K / 16 - block < 4 ? K / 16 - block : 4;
+                        Gradient job{pairs, first, some, K, mine[i], inputs, out + row * K, block, blocks};
+                        in_groups<6>(0, 16, job);
+                    }
+                    for (int block = 0; block < M / 16; block += 4) {
+                        const int blocks = M / 16 - block < 4 ? M / 16 - block : 4;
+                        Gradient job{pairs, first, some, M, mine[i], other, other_out + row * M, block, blocks};
+                        in_groups<6>(0, 16, job);
+                    }
                 }
+            }
     }
 }
 

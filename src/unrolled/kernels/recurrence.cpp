@@ -50,6 +50,54 @@ struct Gates {
     }
 };
 
+// What is between two products waits here, and is done row by row during the next product: the units that multiply are
+// then never idle.
+template <class Job>
+struct Waiting {
+    Job job;
+    int first, rows = 0, done = 0;
+    alignas(64) float sums[8][4][16];
+
+    inline __attribute__((always_inline)) void one() {
+        if (done < rows) {
+            job.finish(first + done, sums[done][0]);
+            ++done;
+        }
+    }
+
+    void all() {
+        while (done < rows) one();
+    }
+
+    template <int R, int C>
+    inline __attribute__((always_inline)) void take(const __m512 (&acc)[R][C], const Job &of, int b) {
+        job = of;
+        first = b;
+        rows = R;
+        done = 0;
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int c = 0; c < C; ++c) _mm512_store_ps(sums[r][c], acc[r][c]);
+    }
+};
+
+// A product in so many pieces.
+template <int Count>
+struct Pieces {
+    const int pairs, piece;
+    int at = 0;
+
+    explicit Pieces(int pairs) : pairs(pairs), piece((pairs + Count - 1) / Count) {}
+
+    template <int R, int C>
+    inline __attribute__((always_inline)) void next(__m512 (&acc)[R][C], const bf16 *a, size_t a_stride, const bf16 *w) {
+        const int some = pairs - at < piece ? pairs - at : piece;
+        accumulate<R, C>(acc, a + 2 * at, a_stride, w + size_t(at) * 32, some, 2, size_t(pairs) * 32);
+        at += some;
+    }
+};
+
 // ---- LSTM ------------------------------------------------------------------------------------------------------
 
 struct LSTMForward {
@@ -110,12 +158,10 @@ struct LSTMBackward {
     float *grad_cell;     // [B][N], in and out
     bf16 *grads;          // [B][N/16][4][16]
     int block, blocks;
+    Waiting<LSTMBackward> *waiting;
 
     template <int R>
-    void run(int b) {
-        if (blocks == 4) columns<R, 4>(b);
-        else for (int c = 0; c < blocks; ++c) { LSTMBackward one = *this; one.block = block + c; one.columns<R, 1>(b); }
-    }
+    void run(int b) { in_columns<R>(blocks, b, *this); }
 
     template <int R, int C>
     void columns(int b) {
@@ -125,29 +171,35 @@ struct LSTMBackward {
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) acc[r][c] = load(above + size_t(b + r) * N + (block + c) * 16);
+        // Asked for little by little: so many lines at once hold up the product.
+        Pieces<2 * R> pieces(last ? 0 : 2 * N);
         for (int r = 0; r < R; ++r) {
             const size_t at = size_t(b + r) * N + block * 16, gate = (b + r) * row + block * 64;
             soon(gates + gate, C * 128);
             soon(cell + at, C * 64);
+            pieces.next(acc, later + size_t(b) * row, row, weight + size_t(block) * 4 * N * 16);
+            waiting->one();
             soon(cell_before + at, C * 64);
             soon_written(grads + gate, C * 128);
+            pieces.next(acc, later + size_t(b) * row, row, weight + size_t(block) * 4 * N * 16);
         }
-        if (!last) accumulate<R, C>(acc, later + size_t(b) * row, row, weight + size_t(block) * 4 * N * 16, 2 * N);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) {
-                const size_t at = size_t(b + r) * N + (block + c) * 16, gate = (b + r) * row + (block + c) * 64;
-                const __m512 i = load(gates + gate), f = load(gates + gate + 16);
-                const __m512 g = load(gates + gate + 32), o = load(gates + gate + 48);
-                const __m512 t = gate_tanh(_mm512_loadu_ps(cell + at)), dh = acc[r][c];
-                const __m512 dc = _mm512_fmadd_ps(mul(dh, o), one_minus(mul(t, t)), _mm512_loadu_ps(grad_cell + at));
-                _mm512_storeu_ps(grad_cell + at, mul(dc, f));
-                store(grads + gate, mul(mul(dc, g), mul(i, one_minus(i))));
-                store(grads + gate + 16, mul(mul(dc, _mm512_loadu_ps(cell_before + at)), mul(f, one_minus(f))));
-                store(grads + gate + 32, mul(mul(dc, i), one_minus(mul(g, g))));
-                store(grads + gate + 48, mul(mul(dh, t), mul(o, one_minus(o))));
-            }
+        waiting->all();
+        waiting->take<R, C>(acc, *this, b);
+    }
+
+    inline __attribute__((always_inline)) void finish(int b, const float *sums) const {
+        for (int c = 0; c < blocks; ++c) {
+            const size_t at = size_t(b) * N + (block + c) * 16, gate = b * (size_t(4) * N) + (block + c) * 64;
+            const __m512 i = load(gates + gate), f = load(gates + gate + 16);
+            const __m512 g = load(gates + gate + 32), o = load(gates + gate + 48);
+            const __m512 t = gate_tanh(_mm512_loadu_ps(cell + at)), dh = _mm512_load_ps(sums + c * 16);
+            const __m512 dc = _mm512_fmadd_ps(mul(dh, o), one_minus(mul(t, t)), _mm512_loadu_ps(grad_cell + at));
+            _mm512_storeu_ps(grad_cell + at, mul(dc, f));
+            store(grads + gate, mul(mul(dc, g), mul(i, one_minus(i))));
+            store(grads + gate + 16, mul(mul(dc, _mm512_loadu_ps(cell_before + at)), mul(f, one_minus(f))));
+            store(grads + gate + 32, mul(mul(dc, i), one_minus(mul(g, g))));
+            store(grads + gate + 48, mul(mul(dh, t), mul(o, one_minus(o))));
+        }
     }
 };
 
@@ -395,16 +447,19 @@ void lstm_backward(int T, int B, int N, int D, const bf16 *weight_x, bf16 *grad_
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
         const int from = share(B, thread, threads), to = share(B, thread + 1, threads);
+        Waiting<LSTMBackward> waiting;
         for (int last = T; last > 0; last -= STEPS) {
             const int first = last > STEPS ? last - STEPS : 0;
-            for (int t = last - 1; t >= first; --t)
+            for (int t = last - 1; t >= first; --t) {
                 for (int block = 0; block < N / 16; block += 4) {
                     const int blocks = N / 16 - block < 4 ? N / 16 - block : 4;
                     LSTMBackward job{B, N, t == T - 1, above + t * step, grads + (t + 1) * step * 4, weight,
                                      gates + t * step * 4, cells + (t + 1) * step, cells + t * step, grad_cell,
-                                     grads + t * step * 4, block, blocks};
+                                     grads + t * step * 4, block, blocks, &waiting};
                     in_groups<6>(from, to, job);
                 }
+                waiting.all();
+            }
             if (grad_x) step_products(first, last, B, from, to, 4 * N, D, grads, weight_x, grad_x);
         }
         into_state(from, to, B, N, 4 * N, grads, weight, grad_hidden);
