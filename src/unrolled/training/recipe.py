@@ -37,6 +37,8 @@ LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
 LOOK_OVERHEAD_SECONDS = 0.15
 PATIENCE = 6
+LARGEST_COUNTED = 1024
+"""The parameters of models up to this width are counted on one that is built for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,5 +301,7 @@ def _with_steps(
 
 
 def _count(model: ModelConfig, vocabulary: Vocabulary) -> int:
-    with torch.device("meta"):
+    # Initialising on the meta device imports torch's compiler, a second for somebody who waits: only where it must be.
+    device = "cpu" if model.stack.width <= LARGEST_COUNTED else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         return parameter_count(model.build(vocabulary.size))
