@@ -9,8 +9,9 @@
 namespace {
 
 constexpr int PAIRS_AT_ONCE = 32;
-constexpr int IN_CACHE = 131072;  // pairs of the inputs' side that stay in a core's second cache
-constexpr int MOST_PAIRS = 512;   // of 16 columns of the gates' side that stay in its first
+constexpr int PAIRS_NEAR = 128;   // of four blocks of the inputs' side: what stays in a core's first cache
+constexpr int TILES = 8;          // of the gates' side that use them there
+constexpr int MOST_PAIRS = 512;  // of those tiles: what stays in its second cache
 
 // 16 rows of a weight's gradient, columns [block, block + blocks), pairs [first, first + some).
 struct Gradient {
@@ -59,6 +60,40 @@ inline __m512 high_half(__m512i pair) {
     return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32(int(0xFFFF0000u))));
 }
 
+// Some tiles of 16 columns of the gates' gradients, rows (pairs) [first, last), as a core has them in its cache.
+struct Side {
+    int G, N, S, first, last, tile, tiles;
+    const bf16 *above;
+    bf16 (*mine)[MOST_PAIRS * 32];
+    float *sums;
+
+    size_t row(int i) const { return size_t((tile + i) % G) * N + (tile + i) / G * 16; }
+
+    void interleave() const {
+        __m512 sum[TILES];
+        for (int i = 0; i < tiles; ++i) sum[i] = first ? _mm512_loadu_ps(sums + row(i)) : _mm512_setzero_ps();
+        for (int pair = first; pair < last; ++pair)
+            for (int i = 0; i < tiles; ++i) {
+                const __m512i two = interleaved(above, S, G * N, 2 * pair, tile + i);
+                _mm512_store_si512(mine[i] + (pair - first) * 32, two);
+                sum[i] = add(sum[i], add(low_half(two), high_half(two)));
+            }
+        for (int i = 0; i < tiles; ++i) _mm512_storeu_ps(sums + row(i), sum[i]);
+    }
+
+    void multiply(int K, const bf16 *inputs, float *out) const {
+        const int pairs = (S + 1) / 2;
+        for (int at = first; at < last; at += PAIRS_NEAR)
+            for (int block = 0; block < K / 16; block += 4)
+                for (int i = 0; i < tiles; ++i) {
+                    const int some = last - at < PAIRS_NEAR ? last - at : PAIRS_NEAR;
+                    const int blocks = K / 16 - block < 4 ? K / 16 - block : 4;
+                    Gradient job{pairs, at, some, K, mine[i] + (at - first) * 32, inputs, out + row(i) * K, block, blocks};
+                    in_groups<6>(0, 16, job);
+                }
+    }
+};
+
 }  // namespace
 
 extern "C" {
@@ -85,37 +120,18 @@ void pack_pairs(int rows, int columns, const bf16 *matrix, bf16 *packed, int thr
 void weight_gradients(int G, int N, int S, int K, int M, const bf16 *above, const bf16 *inputs, const bf16 *other,
                       float *out, float *other_out, float *sums, int threads) {
     const int pairs = (S + 1) / 2, tiles = G * N / 16;
-    const int fits = IN_CACHE / (K + M) / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
-    const int at_once = fits < PAIRS_AT_ONCE ? PAIRS_AT_ONCE : fits < MOST_PAIRS ? fits : MOST_PAIRS;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; ++thread) {
-        alignas(64) static thread_local bf16 mine[2][MOST_PAIRS * 32];
+        alignas(64) static thread_local bf16 mine[TILES][MOST_PAIRS * 32];
         const int from = share(tiles, thread, threads), to = share(tiles, thread + 1, threads);
-        for (int first = 0; first < pairs; first += at_once)
-            for (int tile = from; tile < to; tile += 2) {
-                const int some = pairs - first < at_once ? pairs - first : at_once, both = tile + 1 < to ? 2 : 1;
-                __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-                for (int pair = 0; pair < some; ++pair)
-                    for (int i = 0; i < both; ++i) {
-                        const __m512i two = interleaved(above, S, G * N, 2 * (first + pair), tile + i);
-                        _mm512_store_si512(mine[i] + pair * 32, two);
-                        sum[i] = add(sum[i], add(low_half(two), high_half(two)));
-                    }
-                for (int i = 0; i < both; ++i) {
-                    const size_t row = size_t((tile + i) % G) * N + (tile + i) / G * 16;
-                    if (first) sum[i] = add(sum[i], _mm512_loadu_ps(sums + row));
-                    _mm512_storeu_ps(sums + row, sum[i]);
-                    for (int block = 0; block < K / 16; block += 4) {
-                        const int blocks = K / 16 - block < 4 ? K / 16 - block : 4;
-                        Gradient job{pairs, first, some, K, mine[i], inputs, out + row * K, block, blocks};
-                        in_groups<6>(0, 16, job);
-                    }
-                    for (int block = 0; block < M / 16; block += 4) {
-                        const int blocks = M / 16 - block < 4 ? M / 16 - block : 4;
-                        Gradient job{pairs, first, some, M, mine[i], other, other_out + row * M, block, blocks};
-                        in_groups<6>(0, 16, job);
-                    }
-                }
+        for (int first = 0; first < pairs; first += MOST_PAIRS)
+            for (int tile = from; tile < to; tile += TILES) {
+                const int last = first + MOST_PAIRS < pairs ? first + MOST_PAIRS : pairs;
+                const int some = to - tile < TILES ? to - tile : TILES;
+                Side side{G, N, S, first, last, tile, some, above, mine, sums};
+                side.interleave();
+                side.multiply(K, inputs, out);
+                if (M) side.multiply(M, other, other_out);
             }
     }
 }
