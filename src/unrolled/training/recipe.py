@@ -134,7 +134,7 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
 WEIGHT_DECAY = 0.1
-PASSES, DECAYS, QUICKENED = (3.0, 12.0, 24.0), (0.1, 0.3, 0.35), (1.0, 1.4, 1.4)
+PASSES, DECAYS, QUICKENED = (2.5, 8.0, 24.0), (0.1, 0.3, 0.35), (1.0, 1.4, 1.4)
 """Under Muon: times through the training part, weight decay, and what to multiply the matrices' rate by.
 
 Read in between by straight lines. Muon's updates all have the same size, so decay alone bounds the weights: a text that
