@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tolerances import EXACT64, ROWS_BF16
-from unrolled.kernels import elman, gru, lstm, native
+from tolerances import EXACT64, KERNEL_FLOAT32_GRADIENT, ROWS_BF16
+from unrolled.kernels import elman, gru, lookup, lstm, native
 from unrolled.models import FAMILIES
 
 KERNELS = {"rnn": elman, "gru": gru, "lstm": lstm}
@@ -53,3 +53,20 @@ def test_the_compiled_kernel_is_what_runs(name, monkeypatch):
     both(name, torch.float32, "bfloat16")
     family = {"rnn": "elman"}.get(name, name)
     assert {f"{family}_forward", f"{family}_backward", "scatter_rows"} <= set(called)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["lanes outside", "time outside"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("batch", "time", "width"), [(1, 1, 16), (5, 9, 48), (3, 7, 20)], ids=str)
+def test_a_lookup_is_an_embedding(batch, time, width, precision, turned):
+    generator = torch.Generator().manual_seed(4)
+    table = torch.randn(7, width, generator=generator).requires_grad_()
+    tokens = torch.randint(7, (batch, time), generator=generator)
+    tokens = tokens.t().contiguous().t() if turned else tokens
+    above = torch.randn(batch, time, width, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        found = lookup(table, tokens)
+    right = torch.nn.functional.embedding(tokens, table)
+    assert torch.equal(found, right)
+    gradients = [torch.autograd.grad((value * above).sum(), table)[0] for value in (found, right)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=KERNEL_FLOAT32_GRADIENT)

@@ -19,9 +19,10 @@ KERNEL, DILATION = 3, 2
 SHAPES = [
     *[(1, 1, 5, 5), (3, 2, 7, 7), (5, 7, 13, 9), (1, 33, 17, 17), (7, 33, 40, 40), (3, 64, 96, 96), (2, 50, 31, 31)],
     *[(1, 1, 16, 16), (1, 33, 16, 16), (3, 2, 48, 48), (33, 5, 32, 32), (17, 3, 7, 64), (2, 40, 64, 80)],
+    (41, 33, 80, 144),
 ]
 """B, T, D, N: one step, two, odd, just over a power of two; odd batches; widths that no vector register divides, and
-some that all do."""
+some that all do; more characters than are summed at once."""
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 each_kernel = pytest.mark.parametrize("name", NAMES)
 

@@ -6,6 +6,7 @@ Knows nothing about layers, taps or states: tensors in, tensors out. Everything 
 from unrolled.kernels.attention import ROTARY_BASE, rotary_attention
 from unrolled.kernels.convolution import dilated_causal_convolution
 from unrolled.kernels.dropout import dropout
+from unrolled.kernels.lookup import lookup
 from unrolled.kernels.mlp import gelu_mlp
 from unrolled.kernels.norm import add_rms_norm, rms_norm
 from unrolled.kernels.recurrence import Weights, elman, gru, gru_with_gates, lstm, lstm_with_gates
@@ -22,6 +23,7 @@ __all__ = [
     "gru",
     "gru_with_gates",
     "linear_scan",
+    "lookup",
     "lstm",
     "lstm_with_gates",
     "rms_norm",

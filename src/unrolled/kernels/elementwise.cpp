@@ -7,6 +7,23 @@
 
 namespace {
 
+inline __m512 load(const float *p) { return _mm512_loadu_ps(p); }
+
+// Threads share the columns, not the rows: the order of a sum is that of the rows.
+template <class Number>
+void scatter(int rows, int columns, const int64_t *index, const Number *matrix, float *table, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        const int from = share(columns / 16, thread, threads) * 16, to = share(columns / 16, thread + 1, threads) * 16;
+        for (int row = 0; row < rows; ++row) {
+            float *into = table + size_t(index[row]) * columns;
+            const Number *source = matrix + size_t(row) * columns;
+            for (int c = from; c < to; c += 16)
+                _mm512_storeu_ps(into + c, add(_mm512_loadu_ps(into + c), load(source + c)));
+        }
+    }
+}
+
 // One row of an RMSNorm; returns 1 / sqrt(mean(x^2) + eps).
 inline float normed_row(int D, const float *x, const float *gain, bf16 *y) {
     __m512 sum = _mm512_setzero_ps();
@@ -116,18 +133,13 @@ void dropout(int blocks, int seed, int threshold, const bf16 *x, bf16 *y, int th
     }
 }
 
-// table[index[row]] += matrix[row] in float32; the table is zero on entry. Threads share the columns, not the rows.
+// table[index[row]] += matrix[row] in float32; the table is zero on entry.
 void scatter_rows(int rows, int columns, const int64_t *index, const bf16 *matrix, float *table, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int thread = 0; thread < threads; ++thread) {
-        const int from = share(columns / 16, thread, threads) * 16, to = share(columns / 16, thread + 1, threads) * 16;
-        for (int row = 0; row < rows; ++row) {
-            float *into = table + size_t(index[row]) * columns;
-            const bf16 *source = matrix + size_t(row) * columns;
-            for (int c = from; c < to; c += 16)
-                _mm512_storeu_ps(into + c, add(_mm512_loadu_ps(into + c), load(source + c)));
-        }
-    }
+    scatter(rows, columns, index, matrix, table, threads);
+}
+
+void scatter_float_rows(int rows, int columns, const int64_t *index, const float *matrix, float *table, int threads) {
+    scatter(rows, columns, index, matrix, table, threads);
 }
 
 // y = x / sqrt(mean(x^2) + eps) * gain for every row of D numbers; also 1 / sqrt(...) of each row. float32 to bfloat16.

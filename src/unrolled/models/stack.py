@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unrolled.errors import ConfigError
-from unrolled.kernels import add_rms_norm, dropout, rms_norm
+from unrolled.kernels import add_rms_norm, dropout, lookup, rms_norm
 from unrolled.kernels.steps import Operation
 from unrolled.kernels.writing import Branch, CompiledWriter, Frame
 from unrolled.models.sequence_model import Layer, SequenceModel, State, Tap, Writer, under, untouched
@@ -123,13 +123,14 @@ class Stack(SequenceModel):
             return self.readout.weight.new_zeros(tokens_BT.shape[0], 0, self.vocab_size), state
         turned = self._time_major
         # As values this is embedding(tokens_BT); in memory, time is the outer axis where most layers want it so.
-        x_BTD = self.embedding(tokens_BT.t()).transpose(0, 1) if turned else self.embedding(tokens_BT)
+        table_VD = self.embedding.weight
+        x_BTD = lookup(table_VD, tokens_BT.t()).transpose(0, 1) if turned else lookup(table_VD, tokens_BT)
         after: dict[str, Tensor] = {}
         norms, normed_BTD = [*self.norms, self.final_norm], x_BTD
         for number, (prefix, branch, memory) in enumerate(self._parts()):
             mine: State = {name: state[prefix + name] for name in memory}
             if number == 0 and branch.reads_rows and tokens_BT.numel() >= ROWS_PAY * self.vocab_size:
-                y_BTD, mine = branch.read_rows(norms[0](self.embedding.weight), tokens_BT, mine, under(tap, prefix))
+                y_BTD, mine = branch.read_rows(norms[0](table_VD), tokens_BT, mine, under(tap, prefix))
             else:
                 y_BTD, mine = branch(normed_BTD if number else norms[0](x_BTD), mine, under(tap, prefix))
             y_BTD = dropout(y_BTD, self.config.dropout, training=self.training)
