@@ -134,11 +134,12 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
 WEIGHT_DECAY = 0.1
-PASSES, DECAYS, QUICKENED = (2.5, 8.0, 24.0), (0.1, 0.3, 0.35), (1.0, 1.4, 1.4)
-"""Under Muon: times through the training part, weight decay, and what to multiply the matrices' rate by.
+LOADS, DECAYS, QUICKENED = (2.5, 13.0, 25.0, 50.0, 100.0), (0.1, 0.27, 0.33, 0.42, 0.5), (1.0, 1.4, 1.4, 1.4, 1.4)
+"""Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
 
-Read in between by straight lines. Muon's updates all have the same size, so decay alone bounds the weights: a text that
-is read often wants it strong, large steps with it, and then no dropout at all (docs/LOG.md, docs/results/recipes.md).
+The load is parameters per character of the training part, times the passes through it; in between, straight lines.
+Muon's updates all have the same size, so decay alone bounds the weights: a text that is read often wants it strong,
+large steps with it, and then no dropout at all (docs/LOG.md, docs/results/recipes.md).
 """
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
@@ -187,17 +188,19 @@ def make_plan(
         and (value := getattr(request, field.name, None)) is not None
     }
     plan = _with_steps(request, minutes, model, replace(config, **chosen), vocabulary, valid_chars)
-    return _regularised(plan, request, plan.characters / max(1, train_chars), lines is not None)
+    return _regularised(plan, request, train_chars, lines is not None)
 
 
-def _regularised(plan: Plan, request: Request, passes: float, lines: bool) -> Plan:
-    """Choose what keeps a text that is read `passes` times from being learned by heart; what was asked for is kept."""
+def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) -> Plan:
+    """Choose what keeps a text from being learned by heart; what was asked for is kept."""
+    passes = plan.characters / max(1, train_chars)
+    load = passes * plan.parameters / max(1, train_chars)
     if plan.training.optimizer == "muon" and not lines:
         training, dropout = plan.training, 0.0
         if request.weight_decay is None:
-            training = replace(training, weight_decay=round(float(np.interp(passes, PASSES, DECAYS)), 3))
+            training = replace(training, weight_decay=round(float(np.interp(load, LOADS, DECAYS)), 3))
         if request.matrix_rate is None:
-            quicker = float(np.interp(passes, PASSES, QUICKENED))
+            quicker = float(np.interp(load, LOADS, QUICKENED))
             training = replace(training, matrix_rate=round(training.matrix_rate * quicker, 4))
         plan = replace(plan, training=training)
     else:
