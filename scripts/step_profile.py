@@ -25,8 +25,8 @@ from unrolled.training.recipe import RECIPES
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "profile.md"
 OPTIMIZER, CLIPPING = "optimizer", "clipping"
 WORDS = {
-    "time loop, forward": "steps over time that wait for each other",
-    "time loop, backward": "the same on the way back",
+    "time loop, forward": "steps over time that wait for each other; a compiled loop multiplies its inputs, too",
+    "time loop, backward": "the same on the way back; compiled, with the gradients of inputs and weights",
     "matrix products": "products for outputs and for gradients of inputs, readout and convolutions included",
     "weight gradients": "products that sum over all characters of the batch",
     "attention": "scores, softmax and the mixing of values",
@@ -73,6 +73,9 @@ class Named:
     def __init__(self, inner) -> None:
         self._inner = inner
 
+    def __getattr__(self, name: str):
+        return getattr(self._inner, name)
+
     def step(self, share: float) -> None:
         with record_function(OPTIMIZER):
             self._inner.step(share)
@@ -100,7 +103,7 @@ def _own_kernel(name: str) -> str:
     """Return the word for one of unrolled's own differentiable kernels, by what its name says."""
     for word, parts in (
         ("norm", ("norm",)),
-        ("table rows", ("rows", "gather", "scatter")),
+        ("table rows", ("rows", "gather", "scatter", "lookup")),
         ("attention", ("attention",)),
         ("cross-entropy", ("entropy", "loss")),
         ("matrix products", ("product", "linear_", "convolution")),
