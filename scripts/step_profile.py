@@ -160,7 +160,8 @@ def limit(words: Counter, busy: float, reached: float) -> str:
     around = [(word, spent / total) for word, spent in words.most_common() if word in LIMITS]
     listed = ", ".join(f"{word} {share:.0%}" for word, share in around[:3])
     if loop >= products and loop >= 1 / 3:
-        cause = f"the time loop ({loop:.0%} of the step), whose steps wait for each other; then {listed}"
+        what = "whose steps wait for each other, and which multiplies its inputs, too"
+        cause = f"the time loop ({loop:.0%} of the step), {what}; then {listed}"
     elif products >= 1 / 2:
         cause = f"the matrix products themselves ({products:.0%} of the step); around them {listed}"
     else:

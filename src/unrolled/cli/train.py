@@ -82,7 +82,7 @@ class TrainArguments:
     hold: Number | None = None
     "Share of the steps during which the rate stays before it falls to zero."
     weight_decay: Number | None = None
-    "AdamW's weight decay, on matrices only."
+    "Of matrices only; by default the more, the easier the text is learned by heart."
     average: Whole | None = None
     "Steps over which the weights are averaged; 0 keeps the last ones."
     beta2: Number | None = None

@@ -1,9 +1,9 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
 Knows nothing about files or terminals. What the LSTM's rows reach is measured (docs/results/quality.md), and so are the
-choice of Muon for every family, its weight decay, and forgetting (docs/LOG.md). Rows of ten minutes and more are not
-swept yet, and the other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and the window are
-unmeasured.
+choice of Muon for every family, its weight decay, and forgetting (docs/LOG.md, docs/results/recipes.md). The row of
+twenty minutes is not swept, and the other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and
+the window are unmeasured.
 """
 
 import math
