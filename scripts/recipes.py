@@ -163,7 +163,7 @@ def collect(paths: list[str], minutes: float) -> None:
         corpus = unrolled.read_corpus(sources, options, vocabulary=run.vocabulary)
         family = run.config.model.pattern().split()[0].partition("(")[0]
         base = {"minutes": minutes, "family": family, "seed": run.config.training.seed}
-        keep(row_of(run, corpus, Path(sources[0]).name, base, {}))
+        keep(row_of(run, corpus, Path(sources[0].removeprefix("builtin:")).name, base, {}))
 
 
 def row_of(run: unrolled.Run, corpus: unrolled.Corpus, text: str, base: dict, changed: dict) -> dict:
@@ -233,11 +233,13 @@ def table() -> None:
     recipes = {place(row): row for row in rows if not row["changed"]}
     for row in sorted(rows, key=lambda row: (*place(row)[:3], row["seed"], row["valid_bits_per_char_reset_256"])):
         changed = " ".join(f"{key} {value}" for key, value in row["changed"].items()) or "(the recipe)"
-        against = row["valid_bits_per_char_reset_256"] - recipes[place(row)]["valid_bits_per_char_reset_256"]
+        recipe = recipes.get(place(row))
+        off = row["valid_bits_per_char"] - recipe["valid_bits_per_char"] if recipe else None
+        against = "" if off is None else f"{off:+.3f}"
         print(
             f"| {row['text']} | {row['family']} | {row['minutes']:g} | {row['seed']} | {changed} | "
             f"{row['characters_read'] / 1e6:.1f} M | {row['valid_bits_per_char']:.3f} | "
-            f"{row['valid_bits_per_char_reset_256']:.3f} | {against:+.3f} |"
+            f"{row['valid_bits_per_char_reset_256']:.3f} | {against} |"
         )
 
 

@@ -36,7 +36,8 @@ LOOKS = 20
 LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
 LOOK_OVERHEAD_SECONDS = 0.15
-PATIENCE = 6
+PATIENCE = 10
+"""Of about twenty looks: with strong decay a validation score stands still for long, and gains most at the end."""
 LARGEST_COUNTED = 1024
 """The parameters of models up to this width are counted on one that is built for it."""
 
