@@ -12,7 +12,7 @@ from test_training_durable import Unsynced
 from unrolled.errors import RunError, TextError, UnrolledError
 from unrolled.models import ModelConfig
 from unrolled.text.corpus import TextOptions, read_corpus
-from unrolled.training import durable, experiment, loop
+from unrolled.training import calibration, durable, experiment, loop
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, evaluate, evaluate_part
 from unrolled.training.experiment import begin, finish, load_weights
@@ -173,7 +173,7 @@ def test_resume_refuses_a_changed_text_a_finished_run_and_an_edited_one(book, tm
     # Killed between the last checkpoint and the end: it only has to be finished.
     killed = resume(tmp_path / "run")
     assert [type(event).__name__ for event in run_to(killed)] == ["Stopped"]
-    assert finish(killed) is not None
+    assert finish(killed).score is not None
     refused(lambda: resume(tmp_path / "run"), "finished at step 8 of 8")
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"steps": 8', '"steps": 9'))
@@ -191,8 +191,10 @@ def test_finish_publishes_the_best_weights(book, tmp_path, monkeypatch):
     run_to(found)
     best = found.folder.best()
     assert (best.step, found.folder.latest().step) == (3, 8)
-    score = finish(found)
-    assert finish(found, should_stop=lambda: True) is None
+    finished = finish(found)
+    score = finished.score
+    assert finished.temperature == 1
+    assert finish(found, should_stop=lambda: True).score is None
     weights = found.training.model.state_dict()
     assert all(torch.equal(weights[name], best.model[name]) for name in weights)
     model = plan().model.build(found.corpus.vocabulary.size)
@@ -201,11 +203,48 @@ def test_finish_publishes_the_best_weights(book, tmp_path, monkeypatch):
     assert score.chars == 149 and not found.training.model.training
 
 
+def test_finish_calibrates_what_it_publishes_and_no_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "LEAST_CHARACTERS", 100)
+    book = tmp_path / "book.txt"
+    book.write_text(formula(1500))
+    found, raw = started(book, tmp_path / "run", rate=0.2), started(book, tmp_path / "raw", rate=0.2, uncalibrated=True)
+    finished = {}
+    for each in (found, raw):
+        run_to(each)
+        files = {file: file.read_bytes() for file in each.folder.latest().path.iterdir()}
+        finished[each.folder.path.name] = finish(each)
+        assert finish(each) == finished[each.folder.path.name]
+        assert {file: file.read_bytes() for file in each.folder.latest().path.iterdir()} == files
+    run, plain = finished["run"], finished["raw"]
+    assert run.temperature != 1 and plain.temperature == 1
+    assert run.score.nats < plain.score.nats
+    learned, published = found.folder.best().model, found.folder.weights()
+    assert torch.equal(published["readout.weight"], learned["readout.weight"] / run.temperature)
+    assert {name for name in learned if not torch.equal(learned[name], published[name])} == {
+        "readout.weight",
+        "readout.bias",
+    }
+    assert all(torch.equal(value, learned[name]) for name, value in raw.folder.weights().items())
+
+
+def test_untrained_weights_and_interrupted_calibrations_are_published_as_they_are(book, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "LEAST_CHARACTERS", 100)
+    untrained = started(book, tmp_path / "untrained", steps=0)
+    run_to(untrained)
+    assert finish(untrained).temperature == 1
+    hurried = started(book, tmp_path / "hurried")
+    run_to(hurried)
+    assert finish(hurried, should_stop=lambda: True) == experiment.Finished(None)
+    for each in (untrained, hurried):
+        kept = each.folder.best().model
+        assert all(torch.equal(value, kept[name]) for name, value in each.folder.weights().items())
+
+
 def test_without_a_validation_part_there_is_no_score(book, tmp_path):
     options = TextOptions(split=(1.0, 0.0, 0.0))
     found = begin(read_corpus([book], options), plan(), tmp_path / "run")
     run_to(found)
-    assert finish(found) is None
+    assert finish(found) == experiment.Finished(None)
     assert found.folder.best().step == found.folder.latest().step == 8
     assert all(line["valid_bits_per_char"] is None for line in found.folder.metrics())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 import unrolled
 from test_training_checkpoint import CONFIG, VOCABULARY, assert_as_written, content
@@ -172,6 +173,35 @@ def test_a_shared_folder_has_weights_and_no_checkpoints(run):
     os.mkfifo(run.path / "model.safetensors")
     with pytest.raises(RunError, match="regular file"):
         run.weights()
+
+
+def changed_number(path: Path) -> None:
+    """Change a bit of the last tensor, so that the file still reads well."""
+    data = bytearray(path.read_bytes())
+    data[-4] ^= 1
+    path.write_bytes(data)
+
+
+def test_published_weights_come_first_and_are_verified(run):
+    run.save(1, **content(1))
+    run.save(2, **content(2))
+    run.publish_weights(content(7)["model"])
+    assert torch.equal(run.weights()["w"], content(7)["model"]["w"])
+    changed_number(run.path / "model.safetensors")
+    assert torch.equal(run.weights()["w"], content(2)["model"]["w"])
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(RunError, match="the tensors that were written") as caught:
+        run.weights()
+    assert_one_line(caught.value)
+
+
+def test_weights_without_a_seal_are_those_of_earlier_versions(run):
+    path = run.path / "model.safetensors"
+    path.write_bytes(save(content(3)["model"], {"sha256": "another"}))
+    with pytest.raises(RunError, match="the tensors that were written"):
+        run.weights()
+    path.write_bytes(save(content(3)["model"]))
+    assert torch.equal(run.weights()["w"], content(3)["model"]["w"])
 
 
 def test_logs_of_a_resumed_run_are_those_of_an_unbroken_one(tmp_path):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unrolled.contest.yardsticks import Yardstick
     from unrolled.text.corpus import Corpus
     from unrolled.training.evaluation import Score
-    from unrolled.training.experiment import Experiment
+    from unrolled.training.experiment import Experiment, Finished
 
 WIDE = 76
 """From so many columns on, what a yardstick is stands beside it, else below."""
@@ -31,14 +31,15 @@ SAMPLE_CHARACTERS = 400
 SURPRISE_CHARACTERS = 480
 
 
-def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score | None") -> None:
+def sum_up(voice: Voice, experiment: "Experiment", story: Story, finished: "Finished") -> None:
     """Print the summary, or its JSON line."""
+    valid = finished.score
     plain = experiment.corpus.options.regime == "text"
     if not voice.live and valid is not None and plain:
         voice.say("measuring yardsticks …")
     with voice.console.status("measuring yardsticks …"):
         rulers = yardsticks_of(experiment.corpus) if valid is not None and plain else []
-    found = figures(experiment, story, valid)
+    found = figures(experiment, story, finished)
     if voice.as_json:
         voice.result({**found, "yardsticks": {ruler.name: ruler.bits_per_char for ruler in rulers}})
         return
@@ -53,6 +54,8 @@ def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score |
         voice.say(Panel(drawn, title=legend(), title_align="left", width=voice.width))
     if valid is not None:
         voice.say(_table(experiment, valid, rulers, voice.width) if plain else _answers(experiment, valid))
+        if finished.temperature != 1:
+            voice.say(_calibrated(finished.temperature), style="dim")
     voice.say(written(experiment, voice.width) if plain else answered(experiment, voice.width))
     voice.say()
     voice.say("next", style="bold")
@@ -67,7 +70,7 @@ def sum_up(voice: Voice, experiment: "Experiment", story: Story, valid: "Score |
     )
 
 
-def figures(experiment: "Experiment", story: Story, valid: "Score | None") -> dict[str, object]:
+def figures(experiment: "Experiment", story: Story, finished: "Finished | None") -> dict[str, object]:
     """Return what a script wants to know about a training; the speed is that of this session."""
     training = experiment.training
     done = (training.counters.step - story.started_at) * training.config.lanes * training.config.unroll
@@ -80,7 +83,8 @@ def figures(experiment: "Experiment", story: Story, valid: "Score | None") -> di
         "chars_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
         "skipped": training.counters.skipped,
         "stopped": story.stopped,
-        "valid": None if valid is None else valid.to_json(),
+        "valid": None if finished is None or finished.score is None else finished.score.to_json(),
+        "temperature": 1.0 if finished is None else finished.temperature,
     }
 
 
@@ -128,6 +132,12 @@ def _table(experiment: "Experiment", valid: "Score", rulers: "list[Yardstick]", 
         table.add_row(*cells, *([Text(what)] if beside else []))
         details.append(Text(f"{visible_line(name)}: {what}", style="dim"))
     return Group(Text(title, style="bold"), table, *([] if beside else details))
+
+
+def _calibrated(temperature: float) -> str:
+    """Say what was done to the published weights after training."""
+    was = "too sure of itself" if temperature > 1 else "not sure enough"
+    return f"there it was {was}: its logits are divided by {temperature:.3f} now, fitted on that part"
 
 
 def _answers(experiment: "Experiment", valid: "Score") -> RenderableType:

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from unrolled.cli.interrupts import Interrupts
     from unrolled.cli.live import Story
     from unrolled.text.corpus import Corpus
-    from unrolled.training.evaluation import Score
-    from unrolled.training.experiment import Experiment
+    from unrolled.training.experiment import Experiment, Finished
     from unrolled.training.recipe import Plan, Request
     from unrolled.training.run_folder import RunFolder
 
@@ -93,6 +92,8 @@ class TrainArguments:
     "Steps between two looks at the validation part."
     patience: Whole | None = None
     "Looks without a better validation score before training stops; 0 never stops early."
+    uncalibrated: Switch = False
+    "Publish the weights as learned: no temperature is fitted on the validation part."
     precision: Annotated[str | None, Parameter(metavar="NAME")] = None
     "float32 or bfloat16 (default: the one that was measured to be faster here)."
     seed: Whole = 1
@@ -158,8 +159,8 @@ def train_new(
         experiment = begin(corpus, plan, path)
         announce(voice, corpus, plan, request, path)
         with discarded_unless_saved(experiment.folder), experiment.folder.lock():
-            story, valid = tell(voice, experiment, interrupts)
-    return conclude(voice, experiment, interrupts, story, valid), experiment
+            story, finished = tell(voice, experiment, interrupts)
+    return conclude(voice, experiment, interrupts, story, finished), experiment
 
 
 def _check_early(request: "Request", run: Path | None) -> None:
@@ -206,8 +207,8 @@ def _resume(voice: Voice, texts: tuple[str, ...], run: Path | None, changed: lis
             voice.note(note)
         step, steps = experiment.training.counters.step, experiment.training.config.steps
         voice.say(f"resuming {visible_line(str(run))} at step {step:,} of {steps:,}")
-        story, valid = tell(voice, experiment, interrupts)
-    return conclude(voice, experiment, interrupts, story, valid)
+        story, finished = tell(voice, experiment, interrupts)
+    return conclude(voice, experiment, interrupts, story, finished)
 
 
 def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", path: Path) -> None:
@@ -240,8 +241,8 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     voice.say()
 
 
-def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "tuple[Story, Score | None]":
-    """Train an experiment whose folder is locked while showing it; the score is None when it was interrupted."""
+def tell(voice: Voice, experiment: "Experiment", interrupts: "Interrupts") -> "tuple[Story, Finished | None]":
+    """Train an experiment whose folder is locked while showing it; None when it was interrupted."""
     from unrolled.cli.live import Story, telling
     from unrolled.training.evaluation import unit_of
     from unrolled.training.experiment import finish
@@ -288,13 +289,13 @@ def discarded_unless_saved(folder: "RunFolder") -> Iterator[None]:
 
 
 def conclude(
-    voice: Voice, experiment: "Experiment", interrupts: "Interrupts", story: "Story", valid: "Score | None"
+    voice: Voice, experiment: "Experiment", interrupts: "Interrupts", story: "Story", finished: "Finished | None"
 ) -> int:
     """Say how to go on after an interruption, else sum up; return the exit status."""
     from unrolled.cli.summary import command, figures, sum_up
 
-    if story.stopped != "interrupted":
-        sum_up(voice, experiment, story, valid)
+    if finished is not None:
+        sum_up(voice, experiment, story, finished)
         if interrupts():
             voice.note("interrupted while the result was scored: the run is finished, `unrolled score` tells the rest")
             return interrupts.exit_status

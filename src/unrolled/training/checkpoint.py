@@ -37,6 +37,7 @@ _MODEL = "model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
 _FILES = (_MODEL, _OPTIMIZER, _STATE)
+_SEAL = "sha256"
 _STEP_FOLDER = re.compile(r"(\d{6,12})(~?)")
 
 
@@ -168,8 +169,11 @@ def newest_verified_steps(folder: Path, count: int) -> set[int]:
     return set(steps)
 
 
-def encode_tensors(tensors: Mapping[str, "Tensor"], what: str) -> bytes:
-    """Return the tensors in safetensors format, dtypes kept. Raises TrainingError when a number is not finite."""
+def encode_tensors(tensors: Mapping[str, "Tensor"], what: str, *, sealed: bool = False) -> bytes:
+    """Return the tensors in safetensors format, dtypes kept. Raises TrainingError when a number is not finite.
+
+    With `sealed` the header tells the sha256 of what follows it.
+    """
     from safetensors.torch import save  # noqa: PLC0415 (listing runs must not load torch)
 
     for name, tensor in tensors.items():
@@ -180,9 +184,29 @@ def encode_tensors(tensors: Mapping[str, "Tensor"], what: str) -> bytes:
                 remedy="lower the learning rate and go on from the last checkpoint",
             )
     # Cloned, because safetensors refuses tensors that share memory (tied weights).
-    data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    data = save(kept)
+    if sealed:
+        data = save(kept, {_SEAL: sha256(_payload(data))})
     _check_header(data, Path(what))
     return data
+
+
+def decode_sealed(data: bytes, where: Path) -> dict[str, "Tensor"]:
+    """Do `decode_tensors`, and refuse other tensors than were sealed; earlier versions sealed none. Raises RunError."""
+    tensors = decode_tensors(data, where)
+    notes = parse_json(data[8 : 8 + _header_size(data)], where).get("__metadata__", {})
+    if notes.get(_SEAL, digest := sha256(_payload(data))) != digest:
+        raise _damaged(where, "the tensors that were written", "others")
+    return tensors
+
+
+def _header_size(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
+
+
+def _payload(data: bytes) -> bytes:
+    return data[8 + _header_size(data) :]
 
 
 def decode_tensors(data: bytes, where: Path) -> dict[str, "Tensor"]:
@@ -317,7 +341,7 @@ def _check_binds(path: Path, manifest: Mapping[str, Any], binds: Mapping[str, st
 
 def _check_header(data: bytes, where: Path) -> None:
     # safetensors itself allows headers of 100 MB, which take minutes and gigabytes to parse.
-    size = int.from_bytes(data[:8], "little")
+    size = _header_size(data)
     if len(data) < 8 or not 2 <= size <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise _damaged(where, f"a header of 2 to {MAX_HEADER_BYTES:,} bytes", f"{len(data):,} bytes without one")
     count = len(parse_json(data[8 : 8 + size], where))

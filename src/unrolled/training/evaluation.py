@@ -182,8 +182,10 @@ def evaluate(
     model.eval()
     try:
         with torch.inference_mode():
-            pieces = _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes)
-            nats = math.fsum(_until(pieces, should_stop))
+            nats = math.fsum(
+                F.cross_entropy(logits_NV, targets_N, reduction="none").sum(dtype=torch.float64).item()
+                for logits_NV, targets_N in predictions(model, ids, protocol, lanes=lanes, should_stop=should_stop)
+            )
     finally:
         model.train(was_training)
     return Score(
@@ -248,14 +250,26 @@ def _answered(model: SequenceModel, inputs_BT: np.ndarray, targets_BT: np.ndarra
     return losses.sum(dtype=torch.float64).item(), right_BT.cpu().numpy()
 
 
-def _until(pieces: Iterator[float], should_stop: Callable[[], bool]) -> Iterator[float]:
-    for piece in pieces:
+def predictions(
+    model: SequenceModel,
+    ids: np.ndarray,
+    protocol: Protocol,
+    *,
+    lanes: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield `(logits_NV, targets_N)` until every character of `ids` but the first was predicted once.
+
+    Logits are float64 where the model is, else float32. The caller sets evaluation and inference mode. Raises
+    KeyboardInterrupt as soon as `should_stop` says so.
+    """
+    for logits_NV, targets_N in _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes):
         if should_stop():
             raise KeyboardInterrupt
-        yield piece
+        yield logits_NV, targets_N
 
 
-def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[float]:
+def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     predicted = len(ids) - 1
     # More lanes are fewer steps one after another, but each is warmed up: the square root balances the two.
     wanted = min(MAX_LANES, math.isqrt(predicted // WARM_UP)) if lanes is None else min(lanes, predicted // WARM_UP)
@@ -267,9 +281,9 @@ def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterat
     for offset in range(0, length, block):
         time = min(block, length - offset)
         taken = np.stack([stretch(ids, start + offset, time + 1) for start in starts])
-        # The last lane may end early: what lies behind the text's end is -1 and costs nothing.
-        nats, state = _nats(model, taken, state)
-        yield nats
+        # The last lane may end early: what lies behind the text's end is -1.
+        logits_NV, targets_N, state = _predicted(model, taken, state)
+        yield logits_NV, targets_N
 
 
 def warmed(model: SequenceModel, ids: np.ndarray, starts: Sequence[int]) -> State | None:
@@ -289,7 +303,7 @@ def warmed(model: SequenceModel, ids: np.ndarray, starts: Sequence[int]) -> Stat
     return {name: torch.cat([first[name].to(value.dtype), value]) for name, value in state.items()}
 
 
-def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[float]:
+def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[tuple[Tensor, Tensor]]:
     predicted = len(ids) - 1
     rows = max(1, BLOCK_CHARACTERS // window)
     for first in range(0, predicted, rows * window):
@@ -298,8 +312,8 @@ def _reset(model: SequenceModel, ids: np.ndarray, window: int) -> Iterator[float
         state: State | None = None
         for offset in range(0, length, block):
             taken = np.stack([stretch(ids, start + offset, min(block, length - offset) + 1) for start in starts])
-            nats, state = _nats(model, taken, state)
-            yield nats
+            logits_NV, targets_N, state = _predicted(model, taken, state)
+            yield logits_NV, targets_N
 
 
 def stretch(ids: np.ndarray, start: int, length: int) -> np.ndarray:
@@ -308,16 +322,14 @@ def stretch(ids: np.ndarray, start: int, length: int) -> np.ndarray:
     return np.pad(found, (0, length - len(found)), constant_values=-1)
 
 
-def _nats(model: SequenceModel, taken: np.ndarray, state: State | None) -> tuple[float, State]:
+def _predicted(model: SequenceModel, taken: np.ndarray, state: State | None) -> tuple[Tensor, Tensor, State]:
     tokens = _tensor(model, taken)
     logits_BTV, state = model(tokens[:, :-1].clamp(min=0), state)
-    losses = F.cross_entropy(
-        logits_BTV.flatten(0, 1).float() if logits_BTV.dtype != torch.float64 else logits_BTV.flatten(0, 1),
-        tokens[:, 1:].flatten(),
-        ignore_index=-1,
-        reduction="none",
-    )
-    return losses.sum(dtype=torch.float64).item(), state
+    logits_NV, targets_N = logits_BTV.flatten(0, 1), tokens[:, 1:].flatten()
+    logits_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
+    if taken[-1, -1] < 0:
+        logits_NV, targets_N = logits_NV[targets_N >= 0], targets_N[targets_N >= 0]
+    return logits_NV, targets_N, state
 
 
 def _tensor(model: SequenceModel, ids: np.ndarray) -> Tensor:

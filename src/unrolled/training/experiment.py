@@ -14,6 +14,7 @@ from unrolled.errors import RunError
 from unrolled.models import Stack
 from unrolled.text.corpus import Corpus, check_enough
 from unrolled.text.vocabulary import Vocabulary
+from unrolled.training.calibration import cool, fitted_temperature
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate_part
 from unrolled.training.loop import Training, autocast
@@ -90,26 +91,47 @@ def resume(path: str | Path, read: Callable[[RunConfig, Vocabulary], Corpus]) ->
     return Experiment(folder, config, corpus, training, tuple(notes))
 
 
-def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: False) -> Score | None:
-    """Publish the best weights, leave them in the model, and return the score of the validation part's head.
+@dataclass(frozen=True)
+class Finished:
+    """What a training came to.
 
-    The score is carried and at the precision of training, as `unrolled score` would say, over at most
-    `SUMMARY_CHARACTERS`. None without a validation part, or when `should_stop` said so while it was scored.
+    `score` is that of the validation part's head: carried and at the precision of training, as `unrolled score` would
+    say, over at most `SUMMARY_CHARACTERS`. None without a validation part, or when it was interrupted. `temperature` is
+    what the logits of the published weights are divided by, fitted there; 1 leaves them as they were learned.
     """
-    weights = experiment.folder.weights()
-    experiment.folder.publish_weights(weights)
-    model, corpus = experiment.training.model, experiment.corpus
-    load_weights(model, weights, str(experiment.folder.path))
+
+    score: Score | None
+    temperature: float = 1.0
+
+
+def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: False) -> Finished:
+    """Calibrate the best weights, publish them, leave them in the model, and score them.
+
+    Lines (pairs, tags), untrained weights and what has next to no validation part are published as they are. So is
+    everything when `should_stop` says so at once.
+    """
+    best = experiment.folder.best()
+    model, corpus, config = experiment.training.model, experiment.corpus, experiment.training.config
+    assert isinstance(model, Stack)
+    load_weights(model, best.model, str(experiment.folder.path))
     model.eval()
-    if len(corpus.part("valid")) < 2:
-        return None
-    try:
-        with autocast(model, experiment.training.config.precision):
-            return evaluate_part(
-                model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop
-            )
-    except KeyboardInterrupt:
-        return None
+    valid, temperature, score = corpus.part("valid")[:SUMMARY_CHARACTERS], 1.0, None
+    with autocast(model, config.precision):
+        try:
+            if best.step and corpus.options.regime == "text" and not config.uncalibrated:
+                temperature = fitted_temperature(model, valid, should_stop=should_stop)
+        except KeyboardInterrupt:
+            pass
+        cool(model, temperature)
+        experiment.folder.publish_weights(dict(model.state_dict()))
+        try:
+            if len(valid) >= 2:
+                score = evaluate_part(
+                    model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop
+                )
+        except KeyboardInterrupt:
+            pass
+    return Finished(score, temperature)
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:

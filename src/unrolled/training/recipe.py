@@ -72,6 +72,7 @@ class Request:
     beta2: float | None = None
     clip: float | None = None
     evaluate_every: int | None = None
+    uncalibrated: bool = False
     patience: int | None = None
     precision: str | None = None
     seed: int = 1

@@ -162,17 +162,24 @@ class RunFolder:
         return checkpoint_files.best(self._checkpoints, binds=self.binds)
 
     def weights(self) -> dict[str, "Tensor"]:
-        """Return the best checkpoint's model, or the published weights where there are no checkpoints.
+        """Return the published weights, or the best checkpoint's model where there are none or they are damaged.
 
         Raises RunError.
         """
-        if checkpoint_files.checkpoint_folders(self._checkpoints):
-            return self.best().model
-        return checkpoint_files.decode_tensors(durable.read_bytes(self.path / _WEIGHTS), self.path / _WEIGHTS)
+        kept = self.best().model if checkpoint_files.checkpoint_folders(self._checkpoints) else None
+        path = self.path / _WEIGHTS
+        if kept is not None and not self.is_finished:
+            return kept
+        try:
+            return checkpoint_files.decode_sealed(durable.read_bytes(path), path)
+        except RunError:
+            if kept is None:
+                raise
+            return kept
 
     def publish_weights(self, model: Mapping[str, "Tensor"]) -> None:
         """Write the weights to share, which also says that training has ended. Raises TrainingError."""
-        data = checkpoint_files.encode_tensors(model, "the weights to publish")
+        data = checkpoint_files.encode_tensors(model, "the weights to publish", sealed=True)
         durable.write_bytes_durably(self.path / _WEIGHTS, data)
 
     def keep_snapshot(self, step: int, model: Mapping[str, "Tensor"], *, every: int) -> None:
