@@ -126,7 +126,7 @@ def test_a_pass_is_never_larger_than_a_block():
 
 
 @pytest.mark.parametrize(("length", "lanes", "most"), [(4000, 1, 1.0), (5000, 2, 1.25), (9300, 3, 1.25),
-    (111_540, 10, 1.09), (1_000_000, 31, 1.04), (9_000_000, 64, 1.01)])  # fmt: skip
+    (111_540, 10, 1.09), (1_000_000, 24, 1.04), (9_000_000, 60, 1.01)])  # fmt: skip
 def test_warming_up_costs_little(length, lanes, most, monkeypatch):
     found = []
     monkeypatch.setattr(evaluation, "warmed", lambda _, ids, starts: found.append(starts))

@@ -56,6 +56,27 @@ inline void norm_back(int D, const float *x, const float *gain, float scales, co
     }
 }
 
+// Sixteen numbers of sixteen rows, as pairs: [8][16][2].
+inline void pack_square(const float *from, int K, bf16 *to) {
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), second = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+    __m512i four[2][4];  // of rows 0 to 3 and 8 to 11, and of the others: pairs j and 4 + j
+    for (int half = 0; half < 2; ++half) {
+        __m512i row[4];
+        for (int u = 0; u < 4; ++u) {
+            const float *at = from + size_t(half * 4 + u) * K;
+            row[u] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(at + size_t(8) * K), _mm512_loadu_ps(at));
+        }
+        const __m512i a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
+        const __m512i c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
+        four[half][0] = _mm512_unpacklo_epi64(a, c); four[half][1] = _mm512_unpackhi_epi64(a, c);
+        four[half][2] = _mm512_unpacklo_epi64(b, d); four[half][3] = _mm512_unpackhi_epi64(b, d);
+    }
+    for (int j = 0; j < 4; ++j) {
+        _mm512_storeu_si512(to + j * 32, _mm512_permutex2var_epi64(four[0][j], first, four[1][j]));
+        _mm512_storeu_si512(to + (4 + j) * 32, _mm512_permutex2var_epi64(four[0][j], second, four[1][j]));
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -69,15 +90,7 @@ void pack(int G, int N, int K, const float *matrix, bf16 *packed, int threads) {
     for (int tile = 0; tile < G * N / 16; ++tile) {
         const float *from = matrix + (size_t(tile % G) * N + tile / G * 16) * K;
         bf16 *to = packed + size_t(tile) * 16 * K;
-        for (int k = 0; k < K; k += 16) {
-            alignas(64) bf16 square[16][16];
-            for (int u = 0; u < 16; ++u) store(square[u], _mm512_loadu_ps(from + size_t(u) * K + k));
-            const __m512i rows = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                                                    _mm512_set1_epi32(8));
-            for (int pair = 0; pair < 8; ++pair)
-                _mm512_storeu_si512(to + size_t(k / 2 + pair) * 32,
-                                    _mm512_i32gather_epi32(rows, reinterpret_cast<const int *>(square) + pair, 4));
-        }
+        for (int k = 0; k < K; k += 16) pack_square(from + k, K, to + size_t(k) * 16);
     }
 }
 

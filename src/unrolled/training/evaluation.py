@@ -29,6 +29,8 @@ from unrolled.text.lines import UNASKED_ID, Lines
 
 WARM_UP = 1024
 MAX_LANES = 64
+LANES_AT_ONCE = 12
+"""Two cores take six lanes each at a time (kernels/recurrence.cpp): thirteen cost as much as eighteen."""
 BLOCK_CHARACTERS = 8192
 """Characters per forward pass, all lanes together."""
 
@@ -273,7 +275,7 @@ def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterat
     predicted = len(ids) - 1
     # More lanes are fewer steps one after another, but each is warmed up: the square root balances the two.
     wanted = min(MAX_LANES, math.isqrt(predicted // WARM_UP)) if lanes is None else min(lanes, predicted // WARM_UP)
-    count = max(1, wanted)
+    count = max(1, wanted - wanted % LANES_AT_ONCE if lanes is None and wanted > LANES_AT_ONCE else wanted)
     length = -(-predicted // count)
     starts = [lane * length for lane in range(count) if lane * length < predicted]
     state = warmed(model, ids, starts)
