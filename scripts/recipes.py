@@ -18,6 +18,7 @@ found. `fit` prints the coefficients of training/expectation.py and how far the 
 """
 
 import argparse
+import functools
 import itertools
 import json
 import multiprocessing
@@ -50,21 +51,23 @@ class Job:
 
 
 KNOBS: dict[str, tuple[object, ...]] = {
-    "width": (0.7, 0.85, 1.2, 1.4),
+    "width": (0.75, 1.25, 1.5),
     "depth": (-1, 1),
     "lanes": (0.5, 2),
-    "unroll": (0.67, 1.5, 2),
+    "unroll": (0.67, 2),
     "rate": (0.5, 2),
     "matrix_rate": (0.67, 1.5),
-    "dropout": (0.0, 0.1, 0.2, 0.3),
-    "weight_decay": (0.05, 0.1, 0.2, 0.3, 0.45, 0.6),
-    "average": (50, 200),
-    "hold": (0.2, 0.4),
+    "weight_decay": (0.5, 0.7, 1.4, 2),
+    "dropout": (0.1,),
+    "hold": (0.2,),
+    "average": (100,),
     "forget_every": (0, 300),
     "optimizer": ("adamw",),
 }
 """What a sweep tries, one knob at a time: factors of the recipe's value, layers more or fewer, or plain values."""
-FACTORS = ("width", "lanes", "unroll", "rate", "matrix_rate")
+FACTORS = ("width", "lanes", "unroll", "rate", "matrix_rate", "weight_decay")
+AS_FAST = ("rate", "matrix_rate", "weight_decay", "hold", "average", "forget_every")
+"""Knobs that leave the time of a step as it is: what they change has as many steps as the recipe."""
 
 
 def wanted(texts: list[str], minutes: list[float], families: list[str], seeds: list[int]) -> Iterator[Job]:
@@ -111,21 +114,28 @@ def turned(recipe: dict, knob: str, turn: object) -> dict[str, object] | None:
     if knob == "width":
         value: object = max(16, 16 * round(was * turn / 16))
     elif knob in FACTORS:
-        value = type(was)(was * turn)
+        value = type(was)(round(was * turn, 5))
     else:
         value = turn
     return None if value == was else {knob: value}
 
 
-def planned(job: Job) -> dict:
-    """Return how a job's training would go, timed on this machine: the fields of a request that fix it."""
-    corpus = unrolled.read_corpus([job.text])
-    request = {key: value for key, value in job.base.items() if not (key == "family" and "layers" in job.changed)}
+@functools.cache
+def timed(text: str, request: str) -> dict:
+    """Return how a training would go, timed on this machine: the fields of a request that fix it."""
+    corpus = unrolled.read_corpus([text])
     parts = len(corpus.part("train")), len(corpus.part("valid"))
-    plan = unrolled.make_plan(unrolled.Request(**(request | job.changed)), corpus.vocabulary, *parts)
+    plan = unrolled.make_plan(unrolled.Request(**json.loads(request)), corpus.vocabulary, *parts)
     stack, config = plan.model.stack, plan.training
     chosen = {key: getattr(config, key) for key in (*RECORDED, "evaluate_every", "patience", "seed")}
     return chosen | {"layers": plan.model.pattern(), "width": stack.width, "dropout": stack.dropout}
+
+
+def planned(job: Job) -> dict:
+    """Return what fixes a job's training."""
+    request = {key: value for key, value in job.base.items() if not (key == "family" and "layers" in job.changed)}
+    slower = {key: value for key, value in job.changed.items() if key not in AS_FAST}
+    return timed(job.text, json.dumps(request | slower)) | job.changed
 
 
 def done(job: Job) -> bool:

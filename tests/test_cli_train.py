@@ -239,7 +239,7 @@ def test_training_that_cannot_begin_leaves_no_run(typist, tmp_path, monkeypatch)
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(loop, "evaluate", fail)
+    monkeypatch.setattr(loop, "_scored", fail)
     assert "memory" in typist.bad("train", "book.txt", *TINY, "--run", "run")
     assert not (tmp_path / "run").exists()
 

@@ -63,7 +63,7 @@ def test_a_long_reset_does_not_exceed_a_block(window):
 def test_a_run_that_stopped_early_stays_stopped(monkeypatch, tmp_path):
     """Killed between the last save and the end, it must not train on when resumed: an unbroken run would not have."""
     scores = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
-    monkeypatch.setattr(loop, "evaluate", lambda *_: evaluation.Score(next(scores), 1, 1, Protocol()))
+    monkeypatch.setattr(loop, "_scored", lambda _: (evaluation.Score(next(scores), 1, 1, Protocol()), 1.0))
     training, folder = fresh(evaluate_every=2, patience=2), create(tmp_path / "run")
     assert list(train(training, folder))[-1].reason == "no longer improving"
     before = outcome(training)

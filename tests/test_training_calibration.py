@@ -10,7 +10,14 @@ from torch.nn import functional as F
 import families
 import tolerances
 from unrolled.sampling import SamplingOptions, write
-from unrolled.training.calibration import LEAST_CHARACTERS, LIMIT, best_temperature, cool, fitted_temperature
+from unrolled.training.calibration import (
+    LEAST_CHARACTERS,
+    LIMIT,
+    best_temperature,
+    calibrated_score,
+    cool,
+    fitted_temperature,
+)
 from unrolled.training.evaluation import Protocol, evaluate
 
 
@@ -59,12 +66,19 @@ def test_a_model_is_calibrated_on_what_it_carries_through(monkeypatch):
     model.train()
     found = fitted_temperature(model, ids)
     assert model.training and 2.2 < found < 2.8
+    promised, temperature = calibrated_score(model, ids)
+    assert temperature == found
     cool(model, found)
-    after = evaluate(model, ids, Protocol()).nats_per_char
-    assert after < before - 0.1
+    after = evaluate(model, ids, Protocol())
+    assert after.nats_per_char < before - 0.1
+    assert after.nats == pytest.approx(promised.nats, rel=tolerances.EXACT64) and after.chars == promised.chars
     assert fitted_temperature(model, ids) == pytest.approx(1, abs=1e-4)
     assert fitted_temperature(model, ids[: LEAST_CHARACTERS - 1]) == 1
     monkeypatch.setattr("unrolled.training.calibration.MOST_LOGITS", len(ids) * model.vocab_size // 4)
-    assert fitted_temperature(model, ids) == pytest.approx(1, abs=0.2)
+    scored, temperature = calibrated_score(model, ids)
+    assert temperature == fitted_temperature(model, ids) == pytest.approx(1, abs=0.2)
+    assert scored.nats == pytest.approx(after.nats, rel=0.01)
+    few = ids[: LEAST_CHARACTERS - 1]
+    assert calibrated_score(model, few) == (evaluate(model, few, Protocol()), 1)
     with pytest.raises(KeyboardInterrupt):
         fitted_temperature(model, ids, should_stop=lambda: True)

@@ -14,7 +14,7 @@ from unrolled.models import ModelConfig
 from unrolled.text.corpus import TextOptions, read_corpus
 from unrolled.training import calibration, durable, experiment, loop
 from unrolled.training.config import TrainingConfig
-from unrolled.training.evaluation import Protocol, evaluate, evaluate_part
+from unrolled.training.evaluation import Protocol, evaluate_part
 from unrolled.training.experiment import begin, finish, load_weights
 from unrolled.training.loop import train
 from unrolled.training.recipe import Plan
@@ -185,8 +185,13 @@ def test_resume_refuses_a_changed_text_a_finished_run_and_an_edited_one(book, tm
 
 def test_finish_publishes_the_best_weights(book, tmp_path, monkeypatch):
     factors = iter([1.0, 0.5, 0.9, 2.0])
-    scored = lambda *given: dataclasses.replace(score := evaluate(*given), nats=score.nats * next(factors))  # noqa: E731
-    monkeypatch.setattr(loop, "evaluate", scored)
+    looked = loop._scored
+
+    def scored(training):
+        score, temperature = looked(training)
+        return dataclasses.replace(score, nats=score.nats * next(factors)), temperature
+
+    monkeypatch.setattr(loop, "_scored", scored)
     found = started(book, tmp_path / "run")
     run_to(found)
     best = found.folder.best()

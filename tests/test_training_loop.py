@@ -458,10 +458,7 @@ def scores(monkeypatch):
     chosen: list[float] = []
     values = iter(chosen)
 
-    def evaluate(*_given, **_named):
-        return Score(next(values) * math.log(2), 1, 1, Protocol())
-
-    monkeypatch.setattr(loop, "evaluate", evaluate)
+    monkeypatch.setattr(loop, "_scored", lambda _: (Score(next(values) * math.log(2), 1, 1, Protocol()), 1.0))
     return chosen
 
 

@@ -8,14 +8,16 @@ Knows nothing about families, folders or how a model was trained. Shapes: N char
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unrolled.models import Stack
-from unrolled.training.evaluation import Protocol, predictions
+from unrolled.models.sequence_model import SequenceModel
+from unrolled.training.evaluation import Protocol, Score, evaluate, predictions
 
 LEAST_CHARACTERS = 2000
 """With fewer, the temperature would tell more about them than about the model."""
@@ -26,25 +28,49 @@ MOST_LOGITS = 1 << 24
 NEWTON_STEPS = 20
 
 
-def fitted_temperature(model: Stack, ids: np.ndarray, *, should_stop: Callable[[], bool] = lambda: False) -> float:
+def _never() -> bool:
+    return False
+
+
+def fitted_temperature(model: SequenceModel, ids: np.ndarray, *, should_stop: Callable[[], bool] = _never) -> float:
     """Return the temperature at which the model, used as it is, predicts `ids` best when it carries its state.
 
     1 for fewer than `LEAST_CHARACTERS`. Raises KeyboardInterrupt as soon as `should_stop` says so.
     """
+    return 1.0 if len(ids) < LEAST_CHARACTERS else best_temperature(*_kept(model, ids, should_stop))
+
+
+def calibrated_score(model: SequenceModel, ids: np.ndarray) -> tuple[Score, float]:
+    """Return what `ids`, carried, would cost at the temperature that fits them best, and that temperature."""
     if len(ids) < LEAST_CHARACTERS:
-        return 1.0
-    every = max(1, math.ceil(len(ids) * model.vocab_size / MOST_LOGITS))
+        return evaluate(model, ids, Protocol()), 1.0
+    logits_NV, targets_N = _kept(model, ids, _never)
+    temperature = best_temperature(logits_NV, targets_N)
+    pieces = [(logits_NV, targets_N)] if len(targets_N) == len(ids) - 1 else _all(model, ids, _never)
+    nats = math.fsum(
+        F.cross_entropy(logits / temperature, targets, reduction="none").sum(dtype=torch.float64).item()
+        for logits, targets in pieces
+    )
+    return Score(nats, len(ids) - 1, len(ids) - 1, Protocol()), temperature
+
+
+def _all(model: SequenceModel, ids: np.ndarray, should_stop: Callable[[], bool]) -> Iterator[tuple[Tensor, Tensor]]:
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            kept = [
-                (logits_NV[::every].cpu(), targets_N[::every].cpu())
-                for logits_NV, targets_N in predictions(model, ids, Protocol(), should_stop=should_stop)
-            ]
-            return best_temperature(*map(torch.cat, zip(*kept, strict=True)))
+            yield from predictions(model, ids, Protocol(), should_stop=should_stop)
     finally:
         model.train(was_training)
+
+
+def _kept(model: SequenceModel, ids: np.ndarray, should_stop: Callable[[], bool]) -> tuple[Tensor, Tensor]:
+    logits, targets, every = [], [], 1
+    for logits_NV, targets_N in _all(model, ids, should_stop):
+        every = max(1, math.ceil(len(ids) * logits_NV.shape[1] / MOST_LOGITS))
+        logits.append(logits_NV[::every].cpu())
+        targets.append(targets_N[::every].cpu())
+    return torch.cat(logits), torch.cat(targets)
 
 
 def best_temperature(logits_NV: Tensor, targets_N: Tensor) -> float:

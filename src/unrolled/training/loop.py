@@ -26,6 +26,7 @@ from unrolled.text.lines import UNASKED_ID, LineBatches, Lines
 from unrolled.text.pairs import told_answer
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.training.allocator import keep_freed_memory
+from unrolled.training.calibration import calibrated_score
 from unrolled.training.config import TrainingConfig
 from unrolled.training.evaluation import Protocol, Score, evaluate, evaluate_lines
 from unrolled.training.events import Evaluated, Event, Saved, SaveFailed, Skipped, Stopped, Wrote
@@ -242,10 +243,10 @@ def _look(training: Training, folder: RunFolder | None, clock: Clock, reference:
     train_bits = counters.loss_sum / counters.loss_count / math.log(2) if counters.loss_count else None
     counters.loss_sum, counters.loss_count = 0.0, 0
     counters.looks += 1
-    score = None
+    score, temperature = None, 1.0
     if len(training.valid_ids) >= 2:
         with autocast(training.model, training.config.precision):
-            score = _scored(training)
+            score, temperature = _scored(training)
         best = math.isfinite(score.bits_per_char) and (
             counters.best_bits is None or score.bits_per_char < counters.best_bits
         )
@@ -253,16 +254,17 @@ def _look(training: Training, folder: RunFolder | None, clock: Clock, reference:
         counters.looks_since_best = 0 if best else counters.looks_since_best + 1
         yield Evaluated(counters.step, score, best)
     shown, texts = _write(training)
-    temperature = SAMPLE_TEMPERATURE if training.regime == "text" else 0.0
-    yield Wrote(counters.step, shown, temperature)
+    drawn_at = SAMPLE_TEMPERATURE if training.regime == "text" else 0.0
+    yield Wrote(counters.step, shown, drawn_at)
     structure = None if reference is None or not texts else measure_structure(texts, reference)
     counters.seconds = clock.seconds
     if folder is None:
         return
     first = {"structure_of_text": reference.of_text} if reference is not None and counters.looks == 1 else {}
     try:
-        folder.append_metric({**_metric(training, train_bits, score), "structure": structure, **first})
-        folder.append_sample({"step": counters.step, "temperature": temperature, "text": shown})
+        metric = {**_metric(training, train_bits, score), "temperature": round(temperature, 4)}
+        folder.append_metric({**metric, "structure": structure, **first})
+        folder.append_sample({"step": counters.step, "temperature": drawn_at, "text": shown})
     except TrainingError as problem:
         yield SaveFailed(counters.step, str(problem))
         return
@@ -290,11 +292,14 @@ def _metric(training: Training, train_bits: float | None, score: Score | None) -
     }
 
 
-def _scored(training: Training) -> Score:
-    most = training.config.evaluate_chars
-    if training.regime == "text":
-        return evaluate(training.model, training.valid_ids[:most], Protocol())
-    return evaluate_lines(training.model, training.lines(training.valid_ids), at_most=most)
+def _scored(training: Training) -> tuple[Score, float]:
+    """Score as the weights would be published: calibrated, unless untrained weights or lines are scored."""
+    most, model = training.config.evaluate_chars, training.model
+    if training.regime != "text":
+        return evaluate_lines(model, training.lines(training.valid_ids), at_most=most), 1.0
+    if training.config.uncalibrated or not training.counters.step:
+        return evaluate(model, training.valid_ids[:most], Protocol()), 1.0
+    return calibrated_score(model, training.valid_ids[:most])
 
 
 def _save(

@@ -115,7 +115,7 @@ RECIPES: dict[str, tuple[Row, ...]] = {
         Row(1, "lstm*2", 256, 64, 48, 6e-3),
         Row(3, "lstm*2", 320, 64, 48, 6e-3),
         Row(10, "lstm*2", 384, 64, 48, 6e-3),
-        Row(20, "lstm*2", 512, 64, 96, 3e-3, 0.02),
+        Row(20, "lstm*2", 512, 64, 96, 3e-3),
     ),
     "gru": (
         Row(1, "gru*2", 256, 64, 48, 6e-3),
@@ -136,7 +136,9 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
 WEIGHT_DECAY = 0.1
-LOADS, DECAYS, QUICKENED = (2.5, 13.0, 25.0, 50.0, 100.0), (0.1, 0.27, 0.33, 0.42, 0.5), (1.0, 1.4, 1.4, 1.4, 1.4)
+LOADS = (2.5, 6.0, 13.0, 25.0, 50.0, 100.0)
+DECAYS = (0.1, 0.12, 0.12, 0.18, 0.25, 0.33)
+QUICKENED = (1.3, 1.6, 2.7, 3.2, 3.7, 3.7)
 """Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
 
 The load is parameters per character of the training part, times the passes through it; in between, straight lines.
