@@ -56,7 +56,7 @@ KNOBS: dict[str, tuple[object, ...]] = {
     "lanes": (0.5, 2),
     "unroll": (0.67, 2),
     "rate": (0.5, 2),
-    "matrix_rate": (0.67, 1.5),
+    "matrix_rate": (0.4, 0.67, 1.5),
     "weight_decay": (0.5, 0.7, 1.4, 2),
     "dropout": (0.1,),
     "hold": (0.2,),

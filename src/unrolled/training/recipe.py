@@ -1,9 +1,8 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
 Knows nothing about files or terminals. What the LSTM's rows reach is measured (docs/results/quality.md), and so are the
-choice of Muon for every family, its weight decay, and forgetting (docs/LOG.md, docs/results/recipes.md). The row of
-twenty minutes is not swept, and the other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and
-the window are unmeasured.
+choice of Muon for every family, its weight decay and rate, and forgetting (docs/LOG.md, docs/results/recipes.md). The
+other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and the window are unmeasured.
 """
 
 import math
@@ -142,8 +141,8 @@ QUICKENED = (1.3, 1.6, 2.7, 3.2, 3.7, 3.7)
 """Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
 
 The load is parameters per character of the training part, times the passes through it; in between, straight lines.
-Muon's updates all have the same size, so decay alone bounds the weights: a text that is read often wants it strong,
-large steps with it, and then no dropout at all (docs/LOG.md, docs/results/recipes.md).
+Muon's updates all have the same size, so decay alone bounds the weights. A text that is read often wants large steps
+against a decay that grows with the load, no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
 """
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
