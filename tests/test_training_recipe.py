@@ -178,6 +178,8 @@ def test_minutes_fix_the_number_of_steps_within_the_time(minutes):
     if minutes >= 0.5:
         assert training_seconds >= 0.85 * minutes * 60
         assert found.seconds == pytest.approx(minutes * 60, rel=0.05)
+    # A machine that slows down by 3 % after it was measured is still in time: 15 seconds are allowed.
+    assert 1.03 * training_seconds <= minutes * 60 + 5
     looks = -(-found.training.steps // found.training.evaluate_every)
     assert 1 <= looks <= 20
     assert found.faster == 2.0

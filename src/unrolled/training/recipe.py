@@ -35,6 +35,9 @@ LOOKS = 20
 LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
 LOOK_OVERHEAD_SECONDS = 0.15
+MARGIN, MARGIN_BEGINS = 0.04, 180.0
+"""Of the seconds behind the first ones, this share is not planned with: over twenty minutes, machines that are shared
+were 3 % slower than in the seconds of measuring (docs/results/quality.md)."""
 PATIENCE = 10
 """Of about twenty looks: with strong decay a validation score stands still for long, and gains most at the end."""
 LARGEST_COUNTED = 1024
@@ -284,13 +287,14 @@ def _with_steps(
     else:
         seconds = seconds_per_step(model, vocabulary, config)
     per_step = config.lanes * config.unroll
+    available = minutes * 60 - MARGIN * max(0.0, minutes * 60 - MARGIN_BEGINS)
     if request.steps is not None:
         steps = request.steps
     elif request.chars is not None:
         steps = -(-request.chars // per_step)
     else:
         assert seconds is not None
-        steps = max(1, int(minutes * 60 / seconds))
+        steps = max(1, int(available / seconds))
     looks = LOOKS
     total = None
     if seconds is not None:
@@ -298,7 +302,7 @@ def _with_steps(
         look = min(valid_chars, config.evaluate_chars) / speed + LOOK_OVERHEAD_SECONDS
         looks = max(2, min(LOOKS, int(LOOK_SHARE * steps * seconds / look)))
         if request.steps is None and request.chars is None:
-            steps = max(1, int((minutes * 60 - look * (looks + 1)) / seconds))
+            steps = max(1, int((available - look * (looks + 1)) / seconds))
         total = steps * seconds + look * (looks + 1)
     every = request.evaluate_every or max(1, -(-steps // looks))
     warm_up = request.warm_up if request.warm_up is not None else min(100, max(1, steps // 20))
