@@ -206,9 +206,9 @@ def keep(row: dict) -> None:
 def fit() -> None:
     """Fit log(bits / n-gram's bits) to the characters that count, with an offset per family and the best `PASSES`.
 
-    Rows of an earlier recipe count where they are marked `fits`: today's is known to come out alike.
+    Rows that are marked not to fit do not count: a list in alphabetical order tells a network much, an n-gram nothing.
     """
-    rows = [row for row in read() if not row["changed"] or row.get("fits")]
+    rows = [row for row in read() if not row["changed"] and row.get("fits", True)]
     families = sorted({row["family"] for row in rows} - {"lstm"})
     right = np.log([row["valid_bits_per_char"] / row["ngram_bits"] for row in rows])
 

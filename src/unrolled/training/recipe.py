@@ -139,7 +139,7 @@ OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.0
 """For layer patterns and for families that the table does not know."""
 WEIGHT_DECAY = 0.1
 LOADS = (2.5, 6.0, 13.0, 25.0, 50.0, 100.0)
-DECAYS = (0.1, 0.12, 0.12, 0.18, 0.25, 0.33)
+DECAYS = (0.1, 0.12, 0.12, 0.18, 0.25, 0.5)
 QUICKENED = (1.3, 1.6, 2.7, 3.2, 3.7, 3.7)
 """Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
 
