@@ -23,6 +23,7 @@ BOTTOM = ("errors", "folders")
 TRAINING = (
     "training.allocator",
     "training.config",
+    "training.calibration",
     "training.evaluation",
     "training.events",
     "training.durable",
@@ -64,6 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "contest": ("errors", "contest"),
     "pages": ("", "errors", "text", "models", "sampling", "training", "laboratory", "neurons", "pages"),
     "training.evaluation": ("errors", "text", "sampling", CONTRACT),
+    "training.calibration": (CONTRACT, "models.stack", "training.evaluation"),
     "training.optimizer": ("errors", "training.config"),
     "training.allocator": (),
     "training.config": ("errors",),

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.models import Stack
 from unrolled.models.sequence_model import SequenceModel
+from unrolled.models.stack import Stack
 from unrolled.training.evaluation import Protocol, Score, evaluate, predictions
 
 LEAST_CHARACTERS = 2000

@@ -6,6 +6,7 @@ Knows nothing about terminals or about how a budget became a plan.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -112,7 +113,6 @@ def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: Fal
     """
     best = experiment.folder.best()
     model, corpus, config = experiment.training.model, experiment.corpus, experiment.training.config
-    assert isinstance(model, Stack)
     load_weights(model, best.model, str(experiment.folder.path))
     model.eval()
     valid, temperature, score = corpus.part("valid")[:SUMMARY_CHARACTERS], 1.0, None
@@ -122,7 +122,7 @@ def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: Fal
                 temperature = fitted_temperature(model, valid, should_stop=should_stop)
         except KeyboardInterrupt:
             pass
-        cool(model, temperature)
+        cool(cast(Stack, model), temperature)
         experiment.folder.publish_weights(dict(model.state_dict()))
         try:
             if len(valid) >= 2:
