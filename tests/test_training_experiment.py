@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import families
+import tolerances
 from test_training_durable import Unsynced
 from unrolled.errors import RunError, TextError, UnrolledError
 from unrolled.models import ModelConfig
@@ -223,6 +224,13 @@ def test_finish_calibrates_what_it_publishes_and_no_checkpoint(tmp_path, monkeyp
     run, plain = finished["run"], finished["raw"]
     assert run.temperature != 1 and plain.temperature == 1
     assert run.score.nats < plain.score.nats
+    for each, score, own in ((found, run.score, [run.temperature]), (raw, plain.score, [])):
+        looks = each.folder.metrics()
+        best = min(looks, key=lambda look: look["valid_bits_per_char"])
+        assert best["step"] == each.folder.best().step
+        assert best["valid_bits_per_char"] == pytest.approx(score.bits_per_char, rel=tolerances.FOLDED32)
+        assert looks[0]["temperature"] == 1
+        assert [look["temperature"] for look in looks if look["temperature"] != 1][-1:] == [round(t, 4) for t in own]
     learned, published = found.folder.best().model, found.folder.weights()
     assert torch.equal(published["readout.weight"], learned["readout.weight"] / run.temperature)
     assert {name for name in learned if not torch.equal(learned[name], published[name])} == {

@@ -93,7 +93,7 @@ class TrainArguments:
     patience: Whole | None = None
     "Looks without a better validation score before training stops; 0 never stops early."
     uncalibrated: Switch = False
-    "Publish the weights as learned: no temperature is fitted on the validation part."
+    "Look at the weights and publish them as learned: no temperature is fitted on the validation part."
     precision: Annotated[str | None, Parameter(metavar="NAME")] = None
     "float32 or bfloat16 (default: the one that was measured to be faster here)."
     seed: Whole = 1

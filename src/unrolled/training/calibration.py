@@ -8,16 +8,15 @@ Knows nothing about families, folders or how a model was trained. Shapes: N char
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unrolled.models.sequence_model import SequenceModel
 from unrolled.models.stack import Stack
-from unrolled.training.evaluation import Protocol, Score, evaluate, predictions
+from unrolled.training.evaluation import Protocol, Score, evaluate, predictions, total_nats
 
 LEAST_CHARACTERS = 2000
 """With fewer, the temperature would tell more about them than about the model."""
@@ -28,11 +27,9 @@ MOST_LOGITS = 1 << 24
 NEWTON_STEPS = 20
 
 
-def _never() -> bool:
-    return False
-
-
-def fitted_temperature(model: SequenceModel, ids: np.ndarray, *, should_stop: Callable[[], bool] = _never) -> float:
+def fitted_temperature(
+    model: SequenceModel, ids: np.ndarray, *, should_stop: Callable[[], bool] = lambda: False
+) -> float:
     """Return the temperature at which the model, used as it is, predicts `ids` best when it carries its state.
 
     1 for fewer than `LEAST_CHARACTERS`. Raises KeyboardInterrupt as soon as `should_stop` says so.
@@ -44,30 +41,19 @@ def calibrated_score(model: SequenceModel, ids: np.ndarray) -> tuple[Score, floa
     """Return what `ids`, carried, would cost at the temperature that fits them best, and that temperature."""
     if len(ids) < LEAST_CHARACTERS:
         return evaluate(model, ids, Protocol()), 1.0
-    logits_NV, targets_N = _kept(model, ids, _never)
-    temperature = best_temperature(logits_NV, targets_N)
-    pieces = [(logits_NV, targets_N)] if len(targets_N) == len(ids) - 1 else _all(model, ids, _never)
-    nats = math.fsum(
-        F.cross_entropy(logits / temperature, targets, reduction="none").sum(dtype=torch.float64).item()
-        for logits, targets in pieces
-    )
+    kept = _kept(model, ids)
+    temperature = best_temperature(*kept)
+    pieces = [kept] if len(kept[1]) == len(ids) - 1 else predictions(model, ids, Protocol())
+    nats = total_nats((logits_NV / temperature, targets_N) for logits_NV, targets_N in pieces)
     return Score(nats, len(ids) - 1, len(ids) - 1, Protocol()), temperature
 
 
-def _all(model: SequenceModel, ids: np.ndarray, should_stop: Callable[[], bool]) -> Iterator[tuple[Tensor, Tensor]]:
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield from predictions(model, ids, Protocol(), should_stop=should_stop)
-    finally:
-        model.train(was_training)
-
-
-def _kept(model: SequenceModel, ids: np.ndarray, should_stop: Callable[[], bool]) -> tuple[Tensor, Tensor]:
-    logits, targets, every = [], [], 1
-    for logits_NV, targets_N in _all(model, ids, should_stop):
-        every = max(1, math.ceil(len(ids) * logits_NV.shape[1] / MOST_LOGITS))
+def _kept(
+    model: SequenceModel, ids: np.ndarray, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[Tensor, Tensor]:
+    every = max(1, math.ceil(len(ids) * model.vocab_size / MOST_LOGITS))
+    logits, targets = [], []
+    for logits_NV, targets_N in predictions(model, ids, Protocol(), should_stop=should_stop):
         logits.append(logits_NV[::every].cpu())
         targets.append(targets_N[::every].cpu())
     return torch.cat(logits), torch.cat(targets)

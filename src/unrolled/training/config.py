@@ -29,8 +29,9 @@ class TrainingConfig:
     beta2, clip    AdamW's second moment and the largest norm of the gradient
     evaluate_every steps between two looks at the validation part, samples and checkpoints
     evaluate_chars characters of the validation part that such a look scores (the summary scores all of them)
-    uncalibrated   publish the weights as they were learned; otherwise one temperature is fitted on the validation part
-                   of a text (calibration.py) when training has ended
+    uncalibrated   look at the weights, and publish them, as they were learned; otherwise a text's looks score at the
+                   temperature that fits them best, and when training has ended one is fitted on the validation part
+                   (calibration.py)
     patience       looks without a better validation score before training stops; 0 never stops early
     precision      of the matrix products in training: float32, or bfloat16 under autocast
     seed           decides the weights, the dropout and the samples

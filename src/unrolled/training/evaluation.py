@@ -13,7 +13,7 @@ Shapes: B lanes or lines, T time, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,18 +180,8 @@ def evaluate(
         raise TextError(
             expected="at least 2 characters to score", received=f"{len(ids)}", remedy="give a longer text or part"
         )
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            nats = math.fsum(
-                F.cross_entropy(logits_NV, targets_N, reduction="none").sum(dtype=torch.float64).item()
-                for logits_NV, targets_N in predictions(model, ids, protocol, lanes=lanes, should_stop=should_stop)
-            )
-    finally:
-        model.train(was_training)
     return Score(
-        nats=nats,
+        nats=total_nats(predictions(model, ids, protocol, lanes=lanes, should_stop=should_stop)),
         chars=len(ids) - 1,
         utf8_bytes=len(ids) - 1 if utf8_bytes is None else utf8_bytes,
         protocol=protocol,
@@ -252,6 +242,15 @@ def _answered(model: SequenceModel, inputs_BT: np.ndarray, targets_BT: np.ndarra
     return losses.sum(dtype=torch.float64).item(), right_BT.cpu().numpy()
 
 
+def total_nats(predicted: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return what the targets of all pairs `(logits_NV, targets_N)` cost together."""
+    return math.fsum(
+        F.cross_entropy(logits_NV, targets_N, reduction="none").sum(dtype=torch.float64).item()
+        for logits_NV, targets_N in predicted
+    )
+
+
+@torch.inference_mode()
 def predictions(
     model: SequenceModel,
     ids: np.ndarray,
@@ -262,13 +261,18 @@ def predictions(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield `(logits_NV, targets_N)` until every character of `ids` but the first was predicted once.
 
-    Logits are float64 where the model is, else float32. The caller sets evaluation and inference mode. Raises
-    KeyboardInterrupt as soon as `should_stop` says so.
+    Logits are float64 where the model is, else float32. The model is in evaluation mode meanwhile, and nothing has a
+    gradient. Raises KeyboardInterrupt as soon as `should_stop` says so.
     """
-    for logits_NV, targets_N in _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes):
-        if should_stop():
-            raise KeyboardInterrupt
-        yield logits_NV, targets_N
+    was_training = model.training
+    model.eval()
+    try:
+        for pair in _reset(model, ids, protocol.reset) if protocol.reset else _carried(model, ids, lanes):
+            if should_stop():
+                raise KeyboardInterrupt
+            yield pair
+    finally:
+        model.train(was_training)
 
 
 def _carried(model: SequenceModel, ids: np.ndarray, lanes: int | None) -> Iterator[tuple[Tensor, Tensor]]:

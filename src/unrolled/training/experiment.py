@@ -4,6 +4,7 @@ Knows nothing about terminals or about how a budget became a plan.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -117,20 +118,16 @@ def finish(experiment: Experiment, should_stop: Callable[[], bool] = lambda: Fal
     model.eval()
     valid, temperature, score = corpus.part("valid")[:SUMMARY_CHARACTERS], 1.0, None
     with autocast(model, config.precision):
-        try:
-            if best.step and corpus.options.regime == "text" and not config.uncalibrated:
+        if best.step and corpus.options.regime == "text" and not config.uncalibrated:
+            with suppress(KeyboardInterrupt):
                 temperature = fitted_temperature(model, valid, should_stop=should_stop)
-        except KeyboardInterrupt:
-            pass
         cool(cast(Stack, model), temperature)
         experiment.folder.publish_weights(dict(model.state_dict()))
-        try:
-            if len(valid) >= 2:
+        if len(valid) >= 2:
+            with suppress(KeyboardInterrupt):
                 score = evaluate_part(
                     model, corpus, "valid", Protocol(), at_most=SUMMARY_CHARACTERS, should_stop=should_stop
                 )
-        except KeyboardInterrupt:
-            pass
     return Finished(score, temperature)
 
 
