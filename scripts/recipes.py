@@ -60,12 +60,12 @@ KNOBS: dict[str, tuple[object, ...]] = {
     "weight_decay": (0.5, 0.7, 1.4, 2),
     "dropout": (0.1,),
     "hold": (0.2,),
-    "average": (100,),
+    "average": (0, 0.5, 2),
     "forget_every": (0, 300),
     "optimizer": ("adamw",),
 }
 """What a sweep tries, one knob at a time: factors of the recipe's value, layers more or fewer, or plain values."""
-FACTORS = ("width", "lanes", "unroll", "rate", "matrix_rate", "weight_decay")
+FACTORS = ("width", "lanes", "unroll", "rate", "matrix_rate", "weight_decay", "average")
 AS_FAST = ("rate", "matrix_rate", "weight_decay", "hold", "average", "forget_every")
 """Knobs that leave the time of a step as it is: what they change has as many steps as the recipe."""
 

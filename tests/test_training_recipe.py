@@ -115,7 +115,8 @@ def test_a_small_text_gets_a_model_that_it_can_teach(family):
 def often_read(**request):
     """Plans that go through the same text more and more often."""
     return [
-        plan(train_chars=100_000, steps=steps, lanes=32, unroll=64, **request) for steps in (50, 300, 400, 900, 5000)
+        plan(train_chars=400_000, steps=steps, lanes=32, unroll=64, **request)
+        for steps in (50, 900, 2000, 5000, 20_000)
     ]
 
 
@@ -127,6 +128,11 @@ def test_decay_and_the_size_of_steps_grow_with_the_times_through_the_text():
     assert (once.weight_decay, once.matrix_rate) == (0.1, 0.039)
 
 
+def test_parameters_weigh_more_than_passes():
+    often, large = plan(steps=4000).training, plan(steps=2000, params=2 * plan(steps=1).parameters).training
+    assert large.weight_decay > often.weight_decay and large.matrix_rate > often.matrix_rate
+
+
 def test_what_is_asked_for_is_not_regularised_away():
     for one in often_read(weight_decay=0.01, matrix_rate=0.5, dropout=0.25):
         assert (one.training.weight_decay, one.training.matrix_rate, one.model.stack.dropout) == (0.01, 0.5, 0.25)
@@ -136,6 +142,14 @@ def test_under_adamw_dropout_grows_with_the_times_through_the_text():
     found = [(one.model.stack.dropout, one.training.weight_decay) for one in often_read(optimizer="adamw")]
     assert found == sorted(found) and found[0] == (0.0, 0.1) and found[-1] == (0.4, 0.1)
     assert plan(train_chars=100_000, steps=5000, optimizer="adamw", dropout=0.0).model.stack.dropout == 0.0
+
+
+def test_weights_are_averaged_over_the_last_part_of_the_steps(machine):
+    assert [plan(steps=steps).training.average for steps in (0, 1, 50, 1000, 10_000)] == [0, 0, 5, 95, 300]
+    assert plan(steps=1000, optimizer="adamw").training.average == 95
+    assert plan(steps=1000, average=0).training.average == 0
+    assert all(config.average == 1 for config in machine[:-1]), "what it costs is measured"
+    assert machine[-1].average == 0
 
 
 def test_the_model_is_what_was_asked_for():

@@ -34,7 +34,11 @@ MOST_DROPOUT_OF_LINES = 0.2
 LOOKS = 20
 LOOK_SHARE = 0.08
 """At most this share of the time goes into scoring, samples and checkpoints while training."""
-LOOK_OVERHEAD_SECONDS = 0.15
+LOOK_SPEED, LOOK_SECONDS, LOOK_SECONDS_PER_PARAMETER = 2, 0.05, 8e-8
+"""What a look takes: its few lanes are scored at so many times the speed of training, samples and files are the rest.
+
+Measured: 0.26, 0.56 and 0.93 seconds for LSTMs of width 256, 384 and 512.
+"""
 MARGIN, MARGIN_BEGINS = 0.04, 180.0
 """Of the seconds behind the first ones, this share is not planned with: over twenty minutes, machines that are shared
 were 3 % slower than in the seconds of measuring (docs/results/quality.md)."""
@@ -138,12 +142,17 @@ RECIPES: dict[str, tuple[Row, ...]] = {
 OTHER = (Row(1, "", 192, 64, 64, 3e-3, 0.02), Row(10, "", 320, 64, 96, 2e-3, 0.02))
 """For layer patterns and for families that the table does not know."""
 WEIGHT_DECAY = 0.1
-LOADS = (2.5, 6.0, 13.0, 25.0, 50.0, 100.0)
-DECAYS = (0.1, 0.12, 0.12, 0.18, 0.25, 0.5)
-QUICKENED = (1.3, 1.6, 2.7, 3.2, 3.7, 3.7)
+AVERAGED_SHARE, AVERAGED_ROOTS = 0.1, 3.0
+"""Weights are averaged over this share of a text's steps, and at most over so many times the root of their number.
+
+Worth 0.001 to 0.03 nats; best were 100 of 1,000 steps, 200 of 3,400 and 300 of 9,000 (docs/LOG.md).
+"""
+LOADS = (2.0, 3.0, 8.5, 20.0, 25.0, 55.0)
+DECAYS = (0.1, 0.12, 0.145, 0.19, 0.22, 0.5)
+QUICKENED = (1.3, 1.6, 2.9, 3.3, 3.7, 3.7)
 """Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
 
-The load is parameters per character of the training part, times the passes through it; in between, straight lines.
+The load is that of `load_of`; in between, straight lines.
 Muon's updates all have the same size, so decay alone bounds the weights. A text that is read often wants large steps
 against a decay that grows with the load, no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
 """
@@ -185,7 +194,7 @@ def make_plan(
         forget_every, (lanes, unroll) = 0, _lines_that_fit(request, row, lines)
     config = TrainingConfig(
         steps=1, lanes=lanes, unroll=unroll, forget_every=forget_every, rate=row.rate, matrix_rate=row.matrix_rate,
-        weight_decay=WEIGHT_DECAY, optimizer="muon", patience=PATIENCE, seed=request.seed,
+        weight_decay=WEIGHT_DECAY, optimizer="muon", average=int(lines is None), patience=PATIENCE, seed=request.seed,
     )  # fmt: skip
     chosen = {
         field.name: value
@@ -200,7 +209,11 @@ def make_plan(
 def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) -> Plan:
     """Choose what keeps a text from being learned by heart; what was asked for is kept."""
     passes = plan.characters / max(1, train_chars)
-    load = passes * plan.parameters / max(1, train_chars)
+    load = load_of(passes, plan.parameters / max(1, train_chars))
+    if request.average is None and not lines:
+        steps = plan.training.steps
+        average = round(min(AVERAGED_SHARE * steps, AVERAGED_ROOTS * math.sqrt(steps)))
+        plan = replace(plan, training=replace(plan.training, average=average))
     if plan.training.optimizer == "muon" and not lines:
         training, dropout = plan.training, 0.0
         if request.weight_decay is None:
@@ -214,6 +227,11 @@ def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) ->
         dropout = min(dropout, MOST_DROPOUT_OF_LINES) if lines else dropout
     dropout = _first(request.dropout, dropout)
     return replace(plan, model=replace(plan.model, stack=replace(plan.model.stack, dropout=dropout)))
+
+
+def load_of(passes: float, parameters_per_character: float) -> float:
+    """Return how easily a text is learned by heart; many passes weigh less than many parameters for each character."""
+    return passes**0.6 * parameters_per_character**1.4
 
 
 def _first(asked: V | None, otherwise: V) -> V:
@@ -297,9 +315,10 @@ def _with_steps(
         steps = max(1, int(available / seconds))
     looks = LOOKS
     total = None
+    parameters = _count(model, vocabulary)
     if seconds is not None:
-        speed = 3 * per_step / seconds
-        look = min(valid_chars, config.evaluate_chars) / speed + LOOK_OVERHEAD_SECONDS
+        scored = min(valid_chars, config.evaluate_chars) * seconds / (LOOK_SPEED * per_step)
+        look = scored + LOOK_SECONDS + LOOK_SECONDS_PER_PARAMETER * parameters
         looks = max(2, min(LOOKS, int(LOOK_SHARE * steps * seconds / look)))
         if request.steps is None and request.chars is None:
             steps = max(1, int((available - look * (looks + 1)) / seconds))
@@ -307,7 +326,7 @@ def _with_steps(
     every = request.evaluate_every or max(1, -(-steps // looks))
     warm_up = request.warm_up if request.warm_up is not None else min(100, max(1, steps // 20))
     config = replace(config, steps=steps, evaluate_every=every, warm_up=warm_up)
-    return Plan(model, config, _count(model, vocabulary), total, faster)
+    return Plan(model, config, parameters, total, faster)
 
 
 def _count(model: ModelConfig, vocabulary: Vocabulary) -> int:
