@@ -147,15 +147,14 @@ AVERAGED_SHARE, AVERAGED_ROOTS = 0.1, 3.0
 
 Worth 0.001 to 0.03 nats; best were 100 of 1,000 steps, 200 of 3,400 and 300 of 9,000 (docs/LOG.md).
 """
-LOADS = (2.0, 3.0, 8.5, 20.0, 25.0, 55.0)
-DECAYS = (0.1, 0.12, 0.145, 0.19, 0.22, 0.5)
-QUICKENED = (1.3, 1.6, 2.9, 3.3, 3.7, 3.7)
-"""Under Muon: how easily a text is learned by heart, weight decay, and what to multiply the matrices' rate by.
+PASSES = (2.5, 5.0, 8.0, 10.0, 20.0)
+QUICKENED = (1.3, 1.6, 2.6, 3.1, 3.7)
+"""Under Muon: the times through the training part, and what to multiply the matrices' rate by; straight lines between.
 
-The load is that of `load_of`; in between, straight lines.
 Muon's updates all have the same size, so decay alone bounds the weights. A text that is read often wants large steps
-against a decay that grows with the load, no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
+against a strong decay (`decay_for`), no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
 """
+FORGETTING, MOST_DECAY = 1.45, 0.6
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
 
@@ -209,18 +208,18 @@ def make_plan(
 def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) -> Plan:
     """Choose what keeps a text from being learned by heart; what was asked for is kept."""
     passes = plan.characters / max(1, train_chars)
-    load = load_of(passes, plan.parameters / max(1, train_chars))
     if request.average is None and not lines:
         steps = plan.training.steps
         average = round(min(AVERAGED_SHARE * steps, AVERAGED_ROOTS * math.sqrt(steps)))
         plan = replace(plan, training=replace(plan.training, average=average))
     if plan.training.optimizer == "muon" and not lines:
         training, dropout = plan.training, 0.0
-        if request.weight_decay is None:
-            training = replace(training, weight_decay=round(float(np.interp(load, LOADS, DECAYS)), 3))
         if request.matrix_rate is None:
-            quicker = float(np.interp(load, LOADS, QUICKENED))
+            quicker = float(np.interp(passes, PASSES, QUICKENED))
             training = replace(training, matrix_rate=round(training.matrix_rate * quicker, 4))
+        if request.weight_decay is None:
+            decay = decay_for(passes, training.steps, training.matrix_rate)
+            training = replace(training, weight_decay=round(decay, 3))
         plan = replace(plan, training=training)
     else:
         dropout = next(share for most, share in DROPOUTS if passes <= most)
@@ -229,9 +228,16 @@ def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) ->
     return replace(plan, model=replace(plan.model, stack=replace(plan.model.stack, dropout=dropout)))
 
 
-def load_of(passes: float, parameters_per_character: float) -> float:
-    """Return how easily a text is learned by heart; many passes weigh less than many parameters for each character."""
-    return passes**0.6 * parameters_per_character**1.4
+def decay_for(passes: float, steps: int, matrix_rate: float) -> float:
+    """Return Muon's weight decay for so many passes through a text.
+
+    Decay makes weights forget: at a rate r a step counts for about 1 / (r * decay) further steps. While the rate falls
+    to zero over n steps that grows, and the oldest that still counts at the end is the root of n / (r * decay) steps
+    old. Measured in passes, this age is what a text fixes (Wang and Aitchison 2024, "How to set AdamW's weight decay as
+    you scale model and dataset size", arXiv 2405.13698). Best were about passes ** 0.28, for 3 to 43 passes through 0.2
+    to 1 million characters (docs/LOG.md); solved for decay, that is passes ** (2 - 2 * 0.28) / (r * n).
+    """
+    return min(MOST_DECAY, passes**FORGETTING / (matrix_rate * steps)) if matrix_rate and steps else WEIGHT_DECAY
 
 
 def _first(asked: V | None, otherwise: V) -> V:
