@@ -155,6 +155,9 @@ Muon's updates all have the same size, so decay alone bounds the weights. A text
 against a strong decay (`decay_for`), no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
 """
 FORGETTING, MOST_DECAY = 1.45, 0.6
+FORGETTING_OF = {"lstm": 0.8, "gru": 0.5}
+FORGETTING_OF_OTHERS = 0.27
+"""How much of the past each family is best made to forget (`decay_for`; docs/LOG.md)."""
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
 
@@ -218,7 +221,7 @@ def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) ->
             quicker = float(np.interp(passes, PASSES, QUICKENED))
             training = replace(training, matrix_rate=round(training.matrix_rate * quicker, 4))
         if request.weight_decay is None:
-            decay = decay_for(passes, training.steps, training.matrix_rate)
+            decay = decay_for(passes, training, plan.model.pattern())
             training = replace(training, weight_decay=round(decay, 3))
         plan = replace(plan, training=training)
     else:
@@ -228,16 +231,20 @@ def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) ->
     return replace(plan, model=replace(plan.model, stack=replace(plan.model.stack, dropout=dropout)))
 
 
-def decay_for(passes: float, steps: int, matrix_rate: float) -> float:
-    """Return Muon's weight decay for so many passes through a text.
+def decay_for(passes: float, training: TrainingConfig, pattern: str) -> float:
+    """Return Muon's weight decay for so many passes through a text by layers of a pattern.
 
     Decay makes weights forget: at a rate r a step counts for about 1 / (r * decay) further steps. While the rate falls
     to zero over n steps that grows, and the oldest that still counts at the end is the root of n / (r * decay) steps
     old. Measured in passes, this age is what a text fixes (Wang and Aitchison 2024, "How to set AdamW's weight decay as
-    you scale model and dataset size", arXiv 2405.13698). Best were about passes ** 0.28, for 3 to 43 passes through 0.2
-    to 1 million characters (docs/LOG.md); solved for decay, that is passes ** (2 - 2 * 0.28) / (r * n).
+    you scale model and dataset size", arXiv 2405.13698). For LSTMs, best were about 1.1 passes ** 0.28, for 3 to 43
+    passes through 0.2 to 2.6 million characters; solved for decay, that is 0.8 passes ** (2 - 2 * 0.28) / (r * n).
     """
-    return min(MOST_DECAY, passes**FORGETTING / (matrix_rate * steps)) if matrix_rate and steps else WEIGHT_DECAY
+    if not training.matrix_rate or not training.steps:
+        return WEIGHT_DECAY
+    families = pattern.split()
+    share = sum(FORGETTING_OF.get(family, FORGETTING_OF_OTHERS) for family in families) / len(families)
+    return min(MOST_DECAY, share * passes**FORGETTING / (training.matrix_rate * training.steps))
 
 
 def _first(asked: V | None, otherwise: V) -> V:
