@@ -139,11 +139,12 @@ def planned(job: Job) -> dict:
 
 
 def done(job: Job) -> bool:
-    """Say whether a job's row is among the results."""
+    """Say whether a job's row is among the results of today's recipes."""
     return any(
         (row["text"], row["changed"]) == (Path(job.text).name, job.changed)
         and all(row[key] == value for key, value in job.base.items())
         for row in read()
+        if "until" not in row
     )
 
 
@@ -206,9 +207,10 @@ def keep(row: dict) -> None:
 def fit() -> None:
     """Fit log(bits / n-gram's bits) to the characters that count, with an offset per family and the best `PASSES`.
 
-    Rows that are marked not to fit do not count: a list in alphabetical order tells a network much, an n-gram nothing.
+    Rows that are marked not to fit do not count (a list in alphabetical order tells a network much, an n-gram nothing),
+    nor do those of earlier recipes.
     """
-    rows = [row for row in read() if not row["changed"] and row.get("fits", True)]
+    rows = [row for row in read() if not row["changed"] and row.get("fits", True) and "until" not in row]
     families = sorted({row["family"] for row in rows} - {"lstm"})
     right = np.log([row["valid_bits_per_char"] / row["ngram_bits"] for row in rows])
 
@@ -238,8 +240,20 @@ def fit() -> None:
 
 
 def table() -> None:
-    """Print, for every text, budget and family, the recipe and what each turned knob changed."""
-    rows = read()
+    """Print, for every text, budget and family, the recipe and what each turned knob changed.
+
+    Rows measured with recipes of before are marked `until` what changed them, and have a table of their own.
+    """
+    rounds: dict[str, list[dict]] = {row.get("until", ""): [] for row in read()}
+    for row in read():
+        rounds[row.get("until", "")].append(row)
+    for until, rows in sorted(rounds.items()):
+        print(f"\nBefore {until}:\n" if until else "")
+        table_of(rows)
+
+
+def table_of(rows: list[dict]) -> None:
+    """Print the table of one round."""
     print("| text | family | minutes | seed | turned | characters | carried | reset:256 | against the recipe |")
     print("|---|---|---|---|---|---|---|---|---|")
     place = lambda row: (row["text"], row["family"], row["minutes"], row["seed"])  # noqa: E731
