@@ -80,6 +80,10 @@ def test_writing(trained):
         run.sample("a", 3, temperature=-1.0)
     with pytest.raises(ConfigError):
         run.sample("", 3)
+    with pytest.raises(ConfigError, match="did you mean 'temperature'"):
+        run.sample("a", 3, temprature=1.0)
+    with pytest.raises(ConfigError, match="a field of SamplingOptions"):
+        run.samples("a", 3, seeds=[1], colour=1.0)
 
 
 def test_scoring(trained, corpus):

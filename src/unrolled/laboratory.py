@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from unrolled.training.run_config import RunConfig
 from unrolled.training.run_folder import RunFolder
 
 RUNS = Path("runs")
+Settings = TypeVar("Settings", Request, SamplingOptions)
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,12 @@ class Run:
     def write(self, prompt: str = "\n", *, seed: int = 1, tap: Tap = untouched, **options: Any) -> Iterator[str]:
         """Yield what the model writes after `prompt`, piece by piece, for ever; options as in `SamplingOptions`.
 
-        Characters that the model has never seen are read as the unknown symbol.
+        Characters that the model has never seen are read as the unknown symbol. Raises ConfigError for an option that
+        there is not, or a value out of its range.
         """
-        decoder, ids, precision = (
-            self.vocabulary.decoder(),
-            self.vocabulary.encode(prompt),
-            self.config.training.precision,
-        )
-        for symbol in stream(self.model, ids, SamplingOptions(**options), seed=seed, tap=tap, precision=precision):
+        drawing, precision = _made(SamplingOptions, options), self.config.training.precision
+        decoder, ids = self.vocabulary.decoder(), self.vocabulary.encode(prompt)
+        for symbol in stream(self.model, ids, drawing, seed=seed, tap=tap, precision=precision):
             if piece := decoder.feed(symbol):
                 yield piece
 
@@ -65,7 +64,7 @@ class Run:
         self, prompt: str = "\n", length: int = 500, *, seeds: Sequence[int], tap: Tap = untouched, **options: Any
     ) -> list[str]:
         """Return what streams with these seeds write after `prompt`, `length` characters each."""
-        drawing, precision = SamplingOptions(**options), self.config.training.precision
+        drawing, precision = _made(SamplingOptions, options), self.config.training.precision
         ids = self.vocabulary.encode(prompt)
         blocks = streams(self.model, ids, drawing, seeds=seeds, tap=tap, precision=precision)
         return decoded(blocks, self.vocabulary, count=len(seeds), length=length)
@@ -148,11 +147,7 @@ def train(
     `request` holds the fields of `Request`: `minutes=3`, `steps=500`, `family="gru"`, `params=1_000_000`, ... The run
     folder is `run`, or a new one under `runs/`. Raises UnrolledError subclasses.
     """
-    known = {field.name for field in fields(Request)}
-    for name in request:
-        if name not in known:
-            raise ConfigError(expected="a field of Request", received=repr(name), remedy=nearest(name, known))
-    wanted = Request(**request)
+    wanted = _made(Request, request)
     lines = corpus.lines("train") if corpus.options.regime != "text" else None
     plan = make_plan(wanted, corpus.vocabulary, len(corpus.part("train")), len(corpus.part("valid")), lines)
     experiment = begin(corpus, plan, Path(run) if run is not None else new_run_path(corpus.sources, wanted))
@@ -177,6 +172,15 @@ def new_run_path(sources: Sequence[str], request: Request, runs: Path = RUNS) ->
         if not path.exists():
             return path
     raise UnrolledError(expected=f"a free name under {runs}", received="100000 runs", remedy="give one with --run")
+
+
+def _made(kind: type[Settings], given: dict[str, Any]) -> Settings:
+    """Return settings of a kind with the given fields; one that there is not raises ConfigError with the nearest."""
+    known = {field.name for field in fields(kind)}
+    for name in given:
+        if name not in known:
+            raise ConfigError(expected=f"a field of {kind.__name__}", received=repr(name), remedy=nearest(name, known))
+    return kind(**given)
 
 
 def _device(model: SequenceModel) -> torch.device:

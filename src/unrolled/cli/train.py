@@ -221,7 +221,8 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     plain, size = corpus.options.regime == "text", len(corpus.part("train"))
     lines = 0 if plain else len(corpus.lines("train"))
     epochs = plan.characters / max(1, size) if plain else training.steps * training.lanes / max(1, lines)
-    each, what = f"{training.lanes} lanes × {training.unroll} characters", "text"
+    lanes = "1 lane" if training.lanes == 1 else f"{training.lanes} lanes"
+    each, what = f"{lanes} × {training.unroll} characters", "text"
     if not plain:
         each, what = f"{min(training.lanes, lines)} lines of about {training.unroll} characters", "lines"
     faster = f" ({plan.faster:.1f}× the other precision here)" if plan.faster > 1.05 else ""
@@ -231,7 +232,9 @@ def announce(voice: Voice, corpus: "Corpus", plan: "Plan", request: "Request", p
     rate = f"{training.rate:g}"
     if training.optimizer == "muon":
         rate = f"{training.matrix_rate:g} (muon) and {rate} (adamw)"
-    voice.say(f"         rate {rate}, {training.precision}{faster}, seed {request.seed}")
+    average = f", weights averaged over {training.average} steps" if training.average > 1 else ""
+    voice.say(f"         rate {rate}, weight decay {training.weight_decay:g}{average}")
+    voice.say(f"         {training.precision}{faster}, seed {request.seed}")
     expected = None
     if plain:
         expected = expected_bits(corpus, plan.characters, request.family if request.layers is None else "")
