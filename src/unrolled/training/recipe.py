@@ -1,8 +1,9 @@
 """From a budget to a model and a training configuration: nobody needs to know hyperparameters.
 
 Knows nothing about files or terminals. What the LSTM's rows reach is measured (docs/results/quality.md), and so are the
-choice of Muon for every family, its weight decay and rate, and forgetting (docs/LOG.md, docs/results/recipes.md). The
-other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and the window are unmeasured.
+choice of Muon for every family, its weight decay and rate, averages of the weights, and forgetting (docs/LOG.md,
+docs/results/recipes.md). The other families' rows follow the LSTM's; those of the stack RNN, the tape RNN and the
+window are unmeasured.
 """
 
 import math
@@ -157,7 +158,7 @@ against a strong decay (`decay_for`), no dropout at all, and a temperature after
 FORGETTING, MOST_DECAY = 1.45, 0.6
 FORGETTING_OF = {"lstm": 0.8, "gru": 0.5}
 FORGETTING_OF_OTHERS = 0.27
-"""How much of the past each family is best made to forget (`decay_for`; docs/LOG.md)."""
+"""How readily each family is best made to forget its past (`decay_for`; docs/LOG.md)."""
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
 """Under AdamW, and where lines are read: (times through the training part, dropout), the first that is not exceeded."""
 
@@ -238,13 +239,14 @@ def decay_for(passes: float, training: TrainingConfig, pattern: str) -> float:
     to zero over n steps that grows, and the oldest that still counts at the end is the root of n / (r * decay) steps
     old. Measured in passes, this age is what a text fixes (Wang and Aitchison 2024, "How to set AdamW's weight decay as
     you scale model and dataset size", arXiv 2405.13698). For LSTMs, best were about 1.1 passes ** 0.28, for 3 to 43
-    passes through 0.2 to 2.6 million characters; solved for decay, that is 0.8 passes ** (2 - 2 * 0.28) / (r * n).
+    passes through 0.2 to 2.6 million characters; solved for decay, that is 0.8 passes ** (2 - 2 * 0.28) / (r * n). No
+    age is more than the whole training.
     """
     if not training.matrix_rate or not training.steps:
         return WEIGHT_DECAY
     families = pattern.split()
     share = sum(FORGETTING_OF.get(family, FORGETTING_OF_OTHERS) for family in families) / len(families)
-    return min(MOST_DECAY, share * passes**FORGETTING / (training.matrix_rate * training.steps))
+    return min(MOST_DECAY, max(1.0, share * passes**FORGETTING) / (training.matrix_rate * training.steps))
 
 
 def _first(asked: V | None, otherwise: V) -> V:
