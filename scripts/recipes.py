@@ -14,7 +14,8 @@ appends one row per run to docs/results/recipes.json, and goes on where it was i
 into steps, as `unrolled train` does it: by timing a few. With `--later` only that is done, on a quiet machine, and
 `work` trains the list in so many processes of one thread each, for steps fixed beforehand do not depend on what else
 runs. `collect` appends rows for runs that exist. Only validation parts are looked at. `table` prints what the sweeps
-found. `fit` prints the coefficients of training/expectation.py and how far the fit is from each run.
+found. `fit` prints the coefficients of training/expectation.py and how far the fit is from each run; rows measured with
+`--apart` are left out of the fit and show how far it is off elsewhere.
 """
 
 import argparse
@@ -43,11 +44,12 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results" / "recipes.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One training: of what, by which recipe (minutes, family, seed), and what is changed in it."""
+    """One training: of what, by which recipe (minutes, family, seed), what is changed, and whether `fit` uses it."""
 
     text: str
     base: dict[str, object]
     changed: dict[str, object]
+    fits: bool = True
 
 
 KNOBS: dict[str, tuple[object, ...]] = {
@@ -70,10 +72,12 @@ AS_FAST = ("rate", "matrix_rate", "weight_decay", "hold", "average", "forget_eve
 """Knobs that leave the time of a step as it is: what they change has as many steps as the recipe."""
 
 
-def wanted(texts: list[str], minutes: list[float], families: list[str], seeds: list[int]) -> Iterator[Job]:
-    """Yield every combination, to be trained by its recipe."""
-    for text, family, budget, seed in itertools.product(texts, families, minutes, seeds):
-        yield Job(text, {"minutes": budget, "family": family, "seed": seed}, {})
+def wanted(arguments: argparse.Namespace) -> Iterator[Job]:
+    """Yield every combination that is asked for, to be trained by its recipe."""
+    for text, family, minutes, seed in itertools.product(
+        arguments.texts, arguments.families, arguments.minutes, arguments.seeds
+    ):
+        yield Job(text, {"minutes": minutes, "family": family, "seed": seed}, {}, not arguments.apart)
 
 
 def swept(jobs: Iterable[Job], knobs: list[str], grid: list[str]) -> Iterator[Job]:
@@ -155,7 +159,8 @@ def trained(job: Job, request: dict, threads: int = 0) -> dict:
     corpus = unrolled.read_corpus([job.text])
     with tempfile.TemporaryDirectory() as scratch:
         run = unrolled.train(corpus, run=Path(scratch) / "run", **request)
-        return row_of(run, corpus, Path(job.text).name, job.base, job.changed)
+        row = row_of(run, corpus, Path(job.text).name, job.base, job.changed)
+        return row if job.fits else {**row, "fits": False}
 
 
 def work(listed: list[tuple[Job, dict]], jobs: int) -> None:
@@ -207,28 +212,50 @@ def keep(row: dict) -> None:
 def fit() -> None:
     """Fit log(bits / n-gram's bits) to the characters that count, with an offset per family and the best `PASSES`.
 
-    Rows that are marked not to fit do not count (a list in alphabetical order tells a network much, an n-gram nothing),
-    nor do those of earlier recipes.
+    Rows that are marked not to fit only show how far off the fit is elsewhere (a list in alphabetical order tells a
+    network much and an n-gram nothing); those of earlier recipes do not count at all.
     """
-    rows = [row for row in read() if not row["changed"] and row.get("fits", True) and "until" not in row]
+    recipes = [row for row in read() if not row["changed"] and "until" not in row]
+    rows, others = [row for row in recipes if fits(row)], [row for row in recipes if not fits(row)]
     families = sorted({row["family"] for row in rows} - {"lstm"})
-    right = np.log([row["valid_bits_per_char"] / row["ngram_bits"] for row in rows])
+    right = log_share(rows)
 
-    def left(passes: float) -> np.ndarray:
+    def left(passes: float, rows: list[dict]) -> np.ndarray:
         counts = [useful_characters(row["characters_read"], row["train_characters"], passes) for row in rows]
         offsets = [[float(row["family"] == family) for family in families] for row in rows]
         return np.column_stack([np.ones(len(rows)), np.log(counts), np.reshape(offsets, (len(rows), -1))])
 
+    def solved(passes: float) -> np.ndarray:
+        return np.linalg.lstsq(left(passes, rows), right, rcond=None)[0]
+
     def errors(passes: float) -> np.ndarray:
-        return left(passes) @ np.linalg.lstsq(left(passes), right, rcond=None)[0] - right
+        return left(passes, rows) @ solved(passes) - right
 
     best = min((0.5 * step for step in range(1, 81)), key=lambda passes: float((errors(passes) ** 2).sum()))
-    found = np.linalg.lstsq(left(best), right, rcond=None)[0]
+    found = solved(best)
     print(
         json.dumps({"PASSES": best} | dict(zip(("constant", "read", *families), found.round(4).tolist(), strict=True)))
     )
     off = np.exp(errors(best)) - 1
     print(f"{len(rows)} runs; fit off by {np.abs(off).mean():.1%} on average, {np.abs(off).max():.1%} at most\n")
+    table_of_fit(rows, off)
+    if others:
+        print("\nRuns that the fit was not made of:\n")
+        table_of_fit(others, np.exp(left(best, others) @ found - log_share(others)) - 1)
+
+
+def fits(row: dict) -> bool:
+    """Say whether a row may be part of the fit."""
+    return row.get("fits", True)
+
+
+def log_share(rows: list[dict]) -> np.ndarray:
+    """Return how many of the n-gram's bits each run still needs, in logarithms."""
+    return np.log([row["valid_bits_per_char"] / row["ngram_bits"] for row in rows])
+
+
+def table_of_fit(rows: list[dict], off: np.ndarray) -> None:
+    """Print what was expected of each run, relative to what came out."""
     print("| text | family | minutes | model | read | passes | 9-gram | valid | fit |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row, error in zip(rows, off, strict=True):
@@ -290,7 +317,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def plan_or_train(arguments: argparse.Namespace) -> None:
     """Train all that `measure` or `sweep` ask for, or with `--later` only time it and list it."""
-    jobs = wanted(arguments.texts, arguments.minutes, arguments.families, arguments.seeds)
+    jobs = wanted(arguments)
     if arguments.verb == "sweep":
         jobs = swept(jobs, arguments.knobs, arguments.grid)
     found = [] if arguments.later is None or not arguments.later.exists() else json.loads(arguments.later.read_text())
@@ -314,6 +341,7 @@ if __name__ == "__main__":
         training.add_argument("--families", nargs="+", default=["lstm"])
         training.add_argument("--seeds", nargs="+", type=int, default=[1])
         training.add_argument("--later", type=Path, metavar="LIST")
+        training.add_argument("--apart", action="store_true")
         if verb == "sweep":
             training.add_argument("--knobs", nargs="+", choices=list(KNOBS), default=list(KNOBS))
             training.add_argument("--grid", nargs="+", default=[], metavar="KNOB=VALUE,...")
