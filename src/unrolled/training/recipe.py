@@ -148,15 +148,16 @@ AVERAGED_SHARE, AVERAGED_ROOTS = 0.1, 3.0
 
 Worth 0.001 to 0.03 nats; best were 100 of 1,000 steps, 200 of 3,400 and 300 of 9,000 (docs/LOG.md).
 """
-PASSES = (2.5, 5.0, 8.0, 10.0, 20.0)
-QUICKENED = (1.3, 1.6, 2.6, 3.1, 3.7)
-"""Under Muon: the times through the training part, and what to multiply the matrices' rate by; straight lines between.
+LOADS = (2.5, 3.3, 6.5, 19.0, 50.0)
+QUICKENED = (1.3, 1.37, 1.94, 3.18, 3.7)
+"""Under Muon: how hard a text is worked on, and what to multiply the matrices' rate by; straight lines between.
 
-Muon's updates all have the same size, so decay alone bounds the weights. A text that is read often wants large steps
-against a strong decay (`decay_for`), no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
+The load is parameters per character of the training part, times the passes through it. Muon's updates all have the same
+size, so decay alone bounds the weights. A text that is read often wants large steps against a strong decay
+(`decay_for`), no dropout at all, and a temperature afterwards (calibration.py; docs/LOG.md).
 """
-FORGETTING, MOST_DECAY = 1.45, 0.6
-FORGETTING_OF = {"lstm": 0.8, "gru": 0.5}
+FORGETTING, FEWEST_PASSES, MOST_DECAY = 1.45, 3.0, 0.6
+FORGETTING_OF = {"lstm": 0.8, "gru": 0.7}
 FORGETTING_OF_OTHERS = 0.27
 """How readily each family is best made to forget its past (`decay_for`; docs/LOG.md)."""
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (16.0, 0.2), (24.0, 0.3), (math.inf, 0.4))
@@ -219,7 +220,8 @@ def _regularised(plan: Plan, request: Request, train_chars: int, lines: bool) ->
     if plan.training.optimizer == "muon" and not lines:
         training, dropout = plan.training, 0.0
         if request.matrix_rate is None:
-            quicker = float(np.interp(passes, PASSES, QUICKENED))
+            load = passes * plan.parameters / max(1, train_chars)
+            quicker = float(np.interp(load, LOADS, QUICKENED))
             training = replace(training, matrix_rate=round(training.matrix_rate * quicker, 4))
         if request.weight_decay is None:
             decay = decay_for(passes, training, plan.model.pattern())
@@ -239,14 +241,15 @@ def decay_for(passes: float, training: TrainingConfig, pattern: str) -> float:
     to zero over n steps that grows, and the oldest that still counts at the end is the root of n / (r * decay) steps
     old. Measured in passes, this age is what a text fixes (Wang and Aitchison 2024, "How to set AdamW's weight decay as
     you scale model and dataset size", arXiv 2405.13698). For LSTMs, best were about 1.1 passes ** 0.28, for 3 to 43
-    passes through 0.2 to 2.6 million characters; solved for decay, that is 0.8 passes ** (2 - 2 * 0.28) / (r * n). No
-    age is more than the whole training.
+    passes through 0.2 to 2.6 million characters; solved for decay, that is 0.8 passes ** (2 - 2 * 0.28) / (r * n).
+    Fewer passes count as three, for which it is half the training.
     """
     if not training.matrix_rate or not training.steps:
         return WEIGHT_DECAY
     families = pattern.split()
     share = sum(FORGETTING_OF.get(family, FORGETTING_OF_OTHERS) for family in families) / len(families)
-    return min(MOST_DECAY, max(1.0, share * passes**FORGETTING) / (training.matrix_rate * training.steps))
+    forgotten = share * max(FEWEST_PASSES, passes) ** FORGETTING
+    return min(MOST_DECAY, forgotten / (training.matrix_rate * training.steps))
 
 
 def _first(asked: V | None, otherwise: V) -> V:
