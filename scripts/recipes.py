@@ -33,6 +33,8 @@ import numpy as np
 import torch
 
 import unrolled
+from unrolled.models import LayerConfig
+from unrolled.models.config import family_of
 from unrolled.training.expectation import ngram_bits, useful_characters
 
 RECORDED = (
@@ -132,7 +134,15 @@ def timed(text: str, request: str) -> dict:
     plan = unrolled.make_plan(unrolled.Request(**json.loads(request)), corpus.vocabulary, *parts)
     stack, config = plan.model.stack, plan.training
     chosen = {key: getattr(config, key) for key in (*RECORDED, "evaluate_every", "patience", "seed")}
-    return chosen | {"layers": plan.model.pattern(), "width": stack.width, "dropout": stack.dropout}
+    layers = " ".join(map(with_options, plan.model.layers))
+    return chosen | {"layers": layers, "width": stack.width, "dropout": stack.dropout}
+
+
+def with_options(layer: LayerConfig) -> str:
+    """Return a layer as a pattern writes it, with the options that are not its family's own."""
+    own = asdict(type(layer)())
+    options = ",".join(f"{name}={json.dumps(value)}" for name, value in asdict(layer).items() if value != own[name])
+    return f"{family_of(layer)}({options})" if options else family_of(layer)
 
 
 def planned(job: Job) -> dict:
